@@ -45,18 +45,16 @@ def test_a_command_of_two_words_is_found_in_its_group(msisync: Msisync, capsys: 
     assert json.loads(capsys.readouterr().out) == {"name": "things look"}
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_an_error_has_code_and_remedy(msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+def test_an_error_has_code_and_remedy(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
     async def refuse(*_: Any) -> Result:
         raise SignInError("AADSTS50126", "check [DATAVERSE_USERNAME]")
 
-    assert msisync("look", *["--json"] * as_json, does=refuse) == Exit.FAILED
+    assert msisync("look", does=refuse) == Exit.FAILED
+    assert capsys.readouterr() == ("", "AADSTS50126: check [DATAVERSE_USERNAME]\n")
+    assert msisync("look", "--json", does=refuse) == Exit.FAILED
     said = capsys.readouterr()
-    if as_json:
-        assert json.loads(said.out) == {"error": {"code": "AADSTS50126", "message": "check [DATAVERSE_USERNAME]"}}
-        assert said.err == ""
-    else:
-        assert (said.out, said.err) == ("", "AADSTS50126: check [DATAVERSE_USERNAME]\n")
+    assert json.loads(said.out) == {"error": {"code": "AADSTS50126", "message": "check [DATAVERSE_USERNAME]"}}
+    assert said.err == ""
 
 
 @pytest.mark.parametrize("vendor", [MarketoError, DataverseError])
@@ -74,11 +72,8 @@ def test_an_outage_names_the_system_and_what_to_do(
     assert second.endswith("msisync doctor")
     assert msisync("look", "--json", does=ask) == Exit.FAILED
     error = json.loads(capsys.readouterr().out)["error"]
-    assert (error["code"], error["message"], error["system"]) == (
-        "Unreachable",
-        f"{who}: no answer: ConnectError",
-        vendor.system,
-    )
+    assert (error["code"], error["message"]) == ("Unreachable", f"{who}: no answer: ConnectError")
+    assert error["system"] == vendor.system
     assert "msisync doctor" in error["remedy"]
 
 
@@ -120,12 +115,11 @@ def test_a_service_bus_that_does_not_answer_leads_to_its_checks(
     async def ask(*_: Any) -> Result:
         raise QueueUnavailable("NoAnswer", "Service Bus does not answer")
 
+    next_ = "msisync doctor --only bus queues"
     assert msisync("look", does=ask) == Exit.FAILED
-    assert (
-        capsys.readouterr().err == "NoAnswer: Service Bus does not answer\n  next: msisync doctor --only bus queues\n"
-    )
+    assert capsys.readouterr().err == f"NoAnswer: Service Bus does not answer\n  next: {next_}\n"
     assert msisync("look", "--json", does=ask) == Exit.FAILED
-    assert json.loads(capsys.readouterr().out)["error"]["remedy"] == "msisync doctor --only bus queues"
+    assert json.loads(capsys.readouterr().out)["error"]["remedy"] == next_
 
 
 def test_lines_of_long_errors_are_whole_in_a_pipe(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,15 +132,18 @@ def test_lines_of_long_errors_are_whole_in_a_pipe(msisync: Msisync, capsys: pyte
     assert capsys.readouterr().err == "BadSyncConfig: " + "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_defect_fails_with_its_traceback(msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+def test_a_defect_fails_with_its_traceback(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
     async def stumble(*_: Any) -> Result:
         raise ZeroDivisionError
 
-    assert msisync("look", *["--json"] * as_json, does=stumble) == Exit.FAILED
-    said = capsys.readouterr()
-    assert "Traceback" in said.err
-    assert "ZeroDivisionError" in (json.loads(said.out)["error"]["message"] if as_json else said.err)
+    assert msisync("look", does=stumble) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "ZeroDivisionError" in said
+    assert msisync("look", "--json", does=stumble) == Exit.FAILED
+    in_json = capsys.readouterr()
+    assert "Traceback" in in_json.err
+    assert "ZeroDivisionError" in json.loads(in_json.out)["error"]["message"]
 
 
 def test_ctrl_c_ends_without_a_traceback(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,15 +170,14 @@ def test_every_command_writes_to_any_terminal_and_keeps_its_exit_code(encoding: 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["doctor"], ["doctor", "--json"], ["show", "person", "‖"], ["Ł\x1b"]]
 )
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_the_real_commands_end_as_documented(tmp_path: Path, encoding: str, arguments: list[str]) -> None:
+def test_the_real_commands_end_as_documented(tmp_path: Path, arguments: list[str]) -> None:
     code = (
         f"import os, sys; os.chdir({str(tmp_path)!r}); from shared.cli.main import main; sys.exit(main({arguments!r}))"
     )
-    done = python(code, PYTHONIOENCODING=encoding)
+    done = python(code, PYTHONIOENCODING="ascii")
     assert done.returncode in set(Exit)
     assert b"Traceback" not in done.stderr
-    assert not OBEYED.search((done.stdout + done.stderr).decode(encoding))
+    assert not OBEYED.search((done.stdout + done.stderr).decode("ascii"))
 
 
 @pytest.mark.parametrize("in_json", [False, True])

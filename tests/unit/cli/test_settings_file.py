@@ -72,6 +72,8 @@ def test_an_encrypted_file_is_named_with_the_remedy(tmp_path: Path, encrypted: o
         (b"[" * 100_000, "RecursionError"),
         (b"", "is no JSON"),
         (b"null", 'JSON with "Values"'),
+        (b"{}", 'an object named "Values" is expected'),
+        (b'{"Values": ["s3cret"]}', 'an object named "Values" is expected'),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_without_what_is_in_it(tmp_path: Path, content: bytes, told: str) -> None:

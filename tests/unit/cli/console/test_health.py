@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from shared.cli.console import health
-from shared.cli.doctor.command import CHECKS
-from shared.cli.doctor.runner import Check, Examination, Subject
+from shared.cli.doctor.runner import Check, Subject
 from shared.cli.finding import Finding, attention, failed, ok
 from tests.support.console import World, text_of
 
@@ -105,9 +103,3 @@ async def test_they_are_made_again_only_when_somebody_asks(world: World, checks:
 async def test_the_remedy_doctor_leads_there(world: World) -> None:
     world.status.unseen = {"persons": "the credentials lack the right"}
     assert 'href="/health">Check what is wrong</a>' in await world.get("/")
-
-
-def test_every_check_of_the_doctor_is_there() -> None:
-    context: Any = None
-    shown = [check.id for group in Examination(context, CHECKS).groups.values() for check in group]
-    assert sorted(shown) == sorted(check.id for check in CHECKS)

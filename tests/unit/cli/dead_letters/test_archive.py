@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,46 +33,48 @@ def test_only_the_owner_can_read_it_from_the_first_moment(tmp_path: Path) -> Non
     assert path.read_bytes() == CONTENT.encode()
 
 
-@pytest.mark.parametrize("target", ["there", "nowhere"])
-def test_a_link_in_its_place_is_not_followed(tmp_path: Path, target: str) -> None:
-    victim = tmp_path / target
-    if target == "there":
-        victim.write_text("before")
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+    for name in ("there", "nowhere"):
+        path = tmp_path / f"link to {name}"
+        path.symlink_to(tmp_path / name)
+        with pytest.raises(ArchiveError, match="exists already"), writing(path) as file:
+            file.write(CONTENT)
+    assert (tmp_path / "there").read_text() == "before"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def no_link(*_: object) -> None:
+    raise PermissionError(1, "not permitted")
+
+
+RIVALS: dict[str, Callable[[Path], object]] = {
+    "file": lambda path: path.write_text("another's"),
+    "link": lambda path: path.symlink_to("victim"),
+}
+
+
+@pytest.mark.parametrize("link", [os.link, no_link], ids=["links", "a file system without links"])
+@pytest.mark.parametrize("rival", RIVALS.values(), ids=RIVALS)
+def test_a_file_of_that_name_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: object, rival: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(os, "link", link)
     path = tmp_path / "letters.jsonl"
-    path.symlink_to(victim)
-    with pytest.raises(ArchiveError, match="exists already"), writing(path) as file:
-        file.write(CONTENT)
-    assert victim.exists() is (target == "there")
-    assert target == "nowhere" or victim.read_text() == "before"
-
-
-@pytest.mark.parametrize("links", [True, False], ids=["links", "a file system without links"])
-@pytest.mark.parametrize("rival", ["file", "link"])
-def test_a_file_of_that_name_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, rival: str) -> None:
-    def no_links(*_: object) -> None:
-        raise OSError(95, "not supported")
-
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    path, victim = tmp_path / "letters.jsonl", tmp_path / "victim"
 
     def write() -> None:
         with writing(path) as file:
             file.write(CONTENT)
-            path.write_text("another's") if rival == "file" else path.symlink_to(victim)
+            rival(path)
 
     with pytest.raises(ArchiveError, match="exists already"):
         write()
-    assert not victim.exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["letters.jsonl"]
     assert path.is_symlink() or path.read_text() == "another's"
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_it_appears_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*_: object) -> None:
-        raise PermissionError(1, "not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "link", no_link)
     with writing(tmp_path / "a") as file:
         file.write(CONTENT)
     assert (tmp_path / "a").read_text(encoding="utf-8") == CONTENT

@@ -265,14 +265,10 @@ def test_unregister_takes_away_what_has_our_name_and_reports_what_still_posts() 
     for action in found.actions:
         world.do(action)
     assert [endpoint.name for endpoint in world.state()] == ["theirs"]
-    assert len(found.attention) == 1
+    (told,) = found.attention
+    assert "still posts to this app" in told
+    assert not plan_removal("msisync", WANTED.places, world.state()).actions, "it goes by the name alone"
     assert is_right(plan_removal("msisync", WANTED.places, []))
-
-
-def test_unregister_goes_by_the_name_alone() -> None:
-    found = plan_removal("msisync", WANTED.places, [right("theirs")])
-    assert not found.actions
-    assert "still posts to this app" in found.attention[0]
 
 
 # Whatever the damage.
