@@ -1,7 +1,6 @@
 """What must be registered: from sync.toml and the settings to the endpoint's and the steps' columns."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,12 @@ from shared.config import settings, sync_toml
 from shared.config.sync_toml import SyncConfig, logical
 from shared.dataverse.metadata import Column
 from shared.model.errors import ConfigurationError
+from tests.support.settings import ENVIRONMENT
+from tests.support.values import ROOT
 
 QUEUE = "dynamics-changes"
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
 HOOK = "https://contoso-sync.azurewebsites.net/api/receive_webhook"
-ROOT = Path(__file__).parents[4]
 
 
 def columns(*names: str, lookups: tuple[str, ...] = (), labels: Mapping[str, str] = {}) -> list[Column]:
@@ -119,21 +119,8 @@ def test_endpoints_are_compared_by_where_they_post(values: dict[str, Any], where
 
 
 def test_the_settings_tell_every_address_that_reaches_the_app() -> None:
-    names = ["SALES_PERSON", "COMPANY", "PERSON", "OPPORTUNITY", "OPPORTUNITY_ROLE", "DEAD_LETTER"]
-    given = settings.load(
-        {
-            **{f"{name}_QUEUE": name.lower() for name in names},
-            "CHANGES_QUEUE": QUEUE,
-            "ServiceBusConnection__fullyQualifiedNamespace": "contoso-sync.servicebus.windows.net",
-            "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-            "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
-            "DATAVERSE_AUTH": "managed_identity",
-            "MARKETO_URL": "https://123-abc-456.mktorest.com",
-            "MARKETO_CLIENT_ID": "id",
-            "MARKETO_CLIENT_SECRET": "secret",
-            "WEBHOOK_URL": HOOK,
-        }
-    )
+    namespace = {"ServiceBusConnection__fullyQualifiedNamespace": "contoso-sync.servicebus.windows.net"}
+    given = settings.load(ENVIRONMENT | namespace | {"ServiceBusConnection": "", "WEBHOOK_URL": HOOK})
     assert places_of(given) == {"sb://contoso-sync.servicebus.windows.net/dynamics-changes", HOOK}
 
 

@@ -1,6 +1,6 @@
 """Rows as commands find them: a lead, the contact that it has become, the row that it was merged into; other tables."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -8,28 +8,23 @@ import pytest
 from shared.cli.show.dynamics import Dynamics
 from shared.cli.show.facts import Search
 from shared.config.sync_toml import SyncConfig
-from shared.dataverse.metadata import Column
-from shared.model.entities import COMPANY, OPPORTUNITY, TABLES, Table
+from shared.model.entities import COMPANY, OPPORTUNITY, Table
 from shared.model.outcome import Parent
 from tests.support.values import guid, to
+from tests.support.vendors import Vendors
 
 LEAD, CONTACT, OTHER = guid(1), guid(2), guid(3)
 TABLE = {"fields": {"email": "emailaddress1"}}
 CONFIG = SyncConfig.model_validate({"lead": TABLE, "contact": TABLE})
 
 
-class Systems:
+class Systems(Vendors):
     """Dataverse and its metadata, with one lead, and the contacts that come from it."""
+
+    columns: Collection[str] = ("emailaddress1", "new_synctomkto")
 
     def __init__(self, lead: dict[str, Any], contacts: Sequence[dict[str, Any]]) -> None:
         self.lead, self.contacts = lead, contacts
-
-    async def readable_columns(self, table: str) -> dict[str, Column]:
-        names = ("emailaddress1", "new_synctomkto", *TABLES[table][1].rule_columns)
-        return {name: Column(name, "String", readable=True) for name in names}
-
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
 
     async def rows(self, table: Table, *_: Any, **__: Any) -> dict[str, Any]:
         return {LEAD: {"leadid": LEAD, **self.lead}} if table.name == "lead" else {}
@@ -85,13 +80,11 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
 class Others(Systems):
     """Dataverse with an account, an opportunity of it, and the user who owns both."""
 
+    columns = ("name", "fullname", "statecode", "emailaddress1")
+
     def __init__(self) -> None:
         super().__init__({}, [])
         self.asked: list[str] = []
-
-    async def readable_columns(self, table: str) -> dict[str, Column]:
-        names = ("name", "fullname", "statecode", "emailaddress1", *TABLES[table][1].rule_columns)
-        return {name: Column(name, "String", readable=True) for name in names}
 
     async def rows(self, table: Table, ids: Any, *_: Any, **__: Any) -> dict[str, Any]:
         self.asked.append(table.entity_set)

@@ -1,5 +1,6 @@
 """Rows that give opportunity roles: found by their id, with what they join, and whether Marketo has the role."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 from shared.cli.show.elsewhere import find
 from shared.cli.show.facts import Subject
 from shared.config.sync_toml import SyncConfig
-from shared.dataverse.metadata import Column
-from shared.model.entities import TABLES, Table
+from shared.model.entities import Table
 from shared.model.outcome import Parent
 from tests.support.values import guid, to
+from tests.support.vendors import Vendors
 
 ID, DEAL, CONTACT, ROLE = guid(1), guid(2), guid(3), guid(4)
 CONFIG = SyncConfig.model_validate({name: {"fields": {}} for name in ("account", "contact", "connection")})
@@ -22,18 +23,12 @@ CONNECTION = {
 }  # fmt: skip
 
 
-class Systems:
+class Systems(Vendors):
     """Dynamics with one connection, or none, and Marketo with a person and a role of it."""
 
     def __init__(self, connection: dict[str, Any] | None, role: str = "Influencer", person: int | None = 7) -> None:
         self.connection, self.role, self.person = connection, role, person
         self.asked: list[str] = []
-
-    async def readable_columns(self, table: str) -> dict[str, Column]:
-        return {name: Column(name, "String", readable=True) for name in TABLES[table][1].rule_columns}
-
-    async def hidden_columns(self, _: str) -> frozenset[str]:
-        return frozenset()
 
     async def rows(self, table: Table, ids: Any, *_: Any, **__: Any) -> dict[str, Any]:
         self.asked.append(table.entity_set)
@@ -41,7 +36,7 @@ class Systems:
             return {ROLE: {"name": "Influencer"}}
         return {ID: self.connection} if table.name == "connection" and self.connection and ID in ids else {}
 
-    async def find(self, _: Any, ids: list[str]) -> dict[str, int]:
+    async def find(self, _: Any, ids: Sequence[str]) -> dict[str, int]:
         return {ids[0]: self.person} if self.person else {}
 
     async def read(self, _: Any, by: str, values: list[str], *__: Any) -> list[dict[str, Any]]:

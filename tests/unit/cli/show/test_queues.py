@@ -75,16 +75,10 @@ def test_a_dead_letter_of_ours() -> None:
     assert letter.first_seen == NOON.replace(hour=11)
 
 
-def test_a_dead_notification_has_no_record_id() -> None:
-    (letter,) = noted(LETTERS, notification(), properties={"code": "WrongOrganization"}).letters
-    assert (letter.code, letter.attempts) == ("WrongOrganization", 0)
-
-
-@pytest.mark.parametrize(("queue", "body"), [("changes", notification()), ("persons", records(ID))])
-def test_what_the_broker_gave_up(queue: str, body: bytes) -> None:
+def test_what_the_broker_gave_up() -> None:
     reason = {"reason": "MaxDeliveryCountExceeded", "description": "after 10 attempts"}
-    (letter,) = noted(Place(queue, dead=True), body, delivery_count=10, **reason).letters
-    assert (letter.queue, letter.source_queue) == (f"{queue}/$deadletterqueue", queue)
+    (letter,) = noted(Place("changes", dead=True), notification(), delivery_count=10, **reason).letters
+    assert (letter.queue, letter.source_queue) == ("changes/$deadletterqueue", "changes")
     assert (letter.code, letter.message, letter.attempts) == ("MaxDeliveryCountExceeded", "after 10 attempts", 10)
 
 

@@ -14,7 +14,7 @@ from shared.cli.show.verdict import judge
 from shared.config.sync_toml import LifecyclePolicy
 from shared.model.outcome import LeftOut, Parent, WillNotCome, of_company
 from tests.support.values import ROOT
-from tests.unit.cli.show.test_verdict_chains import CHAINS
+from tests.unit.cli.show.test_verdict_remedies import STEPS
 
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
@@ -333,7 +333,7 @@ def test_each_code_is_in_the_documentation_and_no_other() -> None:
     page = (ROOT / "docs/commands/show-person.md").read_text(encoding="utf-8")
     table = page.partition("| verdict |")[2].partition("\n\n")[0]
     told = {code for line in table.splitlines() for code in re.findall(r"`(\w+)`", line.split("|")[1])}
-    tried = {code for _, _, code, *_ in (*CASES.values(), *(step for chain in CHAINS.values() for step in chain))}
+    tried = {code for _, _, code, *_ in (*CASES.values(), *STEPS.values())}
     assert told == tried | {"LinkedLater"}
 
 
