@@ -23,7 +23,10 @@ class MarketoLimits:
 
 SUBSCRIPTION = MarketoLimits()
 #: What the app imports at a function's first call.
-SLOW_IMPORTS = ("azure.data.tables.aio", "azure.servicebus.aio", "shared.app.composition", "shared.dataverse.identity")
+SLOW_IMPORTS = (
+    *("azure.data.tables.aio", "azure.servicebus.aio", "shared.app.composition", "shared.dataverse.identity"),
+    *("_strptime", "aiohttp", "anyio", "httpcore", "msal_extensions"),
+)
 
 
 def neighbour_commands(

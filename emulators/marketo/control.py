@@ -30,7 +30,8 @@ class Control:
                               DELETE drops all and opens all gates
     GET  /gates               the gates of `hold` faults; more in emulators/gates.py
     POST /seed                {object: [records]} created as they are, unchecked relations, system fields allowed
-    GET  /records/{object}    every record as it is stored; PATCH changes records (found by id or key) and logs it
+    GET  /records/{object}    every record as it is stored; POST {searchable field: [values]} gives those that have
+                              one of these values; PATCH changes records (found by id or key) and logs it
     POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]; an interesting moment
                               shows in Sales Insight's fields, "recalculated" gives what follows from another activity
     POST /recalculate         [{"id" or a lead's key, calculated fields}]: Marketo's own calculation, which logs nothing
@@ -63,6 +64,7 @@ class Control:
                 web.delete("/faults", self._clear_faults),
                 web.post("/seed", self._seed),
                 web.get("/records/{object}", self._records),
+                web.post("/records/{object}", self._find_records),
                 web.patch("/records/{object}", self._patch),
                 web.post("/activities", self._add_activities),
                 web.post("/recalculate", self._recalculate),
@@ -160,6 +162,10 @@ class Control:
 
     async def _records(self, request: web.Request) -> web.Response:
         return web.json_response(list(self._instance.tables[request.match_info["object"]]))
+
+    async def _find_records(self, request: web.Request) -> web.Response:
+        ((field, values),) = (await request.json()).items()
+        return web.json_response(self._instance.tables[request.match_info["object"]].find_any((field,), values))
 
     async def _patch(self, request: web.Request) -> web.Response:
         name = request.match_info["object"]

@@ -3,7 +3,7 @@
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +135,8 @@ class System:
     async def records(self, table: str, *, of: Iterable[Made] | None = None) -> dict[str, Record]:
         """Marketo's records of what a Dynamics table feeds, by external key; `of` some rows only."""
         name, key = OBJECTS[table]
-        wanted = None if of is None else {made.id for made in of}
-        found = await self.marketo(f"/records/{name}")
-        return {row[key]: row for row in found if row.get(key) and (wanted is None or row[key] in wanted)}
+        found = await self.marketo(f"/records/{name}", None if of is None else {key: [made.id for made in of]})
+        return {row[key]: row for row in found if row.get(key)}
 
     async def record(self, made: Made) -> Record | None:
         """Marketo's record of a row."""
@@ -145,17 +144,19 @@ class System:
 
     async def synced(self, *rows: Made, seconds: float = 60.0) -> list[Record]:
         """Wait until Marketo has all of these rows, and return its records in the same order."""
+        tables = {made.table for made in rows}
+        missing = list(rows)
 
-        async def look() -> dict[Made, Record | None]:
-            tables = {made.table for made in rows}
-            found = {table: await self.records(table) for table in tables}
-            return {made: found[made.table].get(made.id) for made in rows}
+        async def look() -> list[Made]:
+            nonlocal missing
+            for table in tables:
+                found = await self.records(table, of=[made for made in missing if made.table == table])
+                missing = [made for made in missing if made.table != table or made.id not in found]
+            return missing
 
-        def complete(found: Mapping[Made, Record | None]) -> bool:
-            return all(found.values())
-
-        found = await eventually(look, complete, seconds=seconds, what=f"{len(rows)} records in Marketo")
-        return [record for record in found.values() if record]
+        await eventually(look, lambda left: not left, seconds=seconds, what=f"{len(rows)} records in Marketo")
+        records = {table: await self.records(table, of=rows) for table in tables}
+        return [records[made.table][made.id] for made in rows]
 
     async def changed(self, made: Made, **fields: Any) -> Record:
         """Wait until Marketo's record of a row has these values, and return it."""
@@ -168,14 +169,16 @@ class System:
 
     async def roles(self, deal: Made) -> list[Record]:
         """Marketo's roles of an opportunity."""
-        return [role for role in await self.marketo(f"/records/{ROLES}") if role["externalOpportunityId"] == deal.id]
+        return list(await self.marketo(f"/records/{ROLES}", {"externalOpportunityId": [deal.id]}))
 
     async def has_roles(self, deal: Made, *expected: tuple[Made, str], seconds: float = 60.0) -> list[Record]:
         """Wait until an opportunity has exactly these roles (person, role)."""
 
         async def look() -> list[tuple[str | None, str]]:
-            persons = {row["id"]: row.get("externalPersonId") for row in await self.marketo(f"/records/{LEADS}")}
-            return sorted((persons.get(role["leadId"]), role["role"]) for role in await self.roles(deal))
+            roles = await self.roles(deal)
+            leads = await self.marketo(f"/records/{LEADS}", {"id": [role["leadId"] for role in roles]})
+            persons = {lead["id"]: lead.get("externalPersonId") for lead in leads}
+            return sorted((persons.get(role["leadId"]), role["role"]) for role in roles)
 
         wanted = sorted((person.id, role) for person, role in expected)
         await eventually(look, lambda seen: seen == wanted, seconds=seconds, what=f"roles {wanted}")

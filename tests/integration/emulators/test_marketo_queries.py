@@ -12,6 +12,14 @@ BY_PERSON = {"lookupField": "externalPersonId"}
 ROLES = "/rest/v1/opportunities/roles.json?_method=GET"
 
 
+async def test_the_control_api_gives_records_by_their_values(marketo: Marketo) -> None:
+    ids = await seed(marketo, "leads", [{"email": f"{name}@x.example", "externalPersonId": name} for name in "abc"])
+    by_key = await marketo.control.post("/records/leads", json={"externalPersonId": ["c", "a", "nobody"]})
+    assert [record["externalPersonId"] for record in by_key.json()] == ["a", "c"]
+    by_id = await marketo.control.post("/records/leads", json={"id": ids[1:2]})
+    assert [record["email"] for record in by_id.json()] == ["b@x.example"]
+
+
 async def test_default_fields_of_each_object(marketo: Marketo) -> None:
     (lead_id,) = await seed(marketo, "leads", {"email": "a@x.example", "city": "Ulm"})
     (answer,) = (await marketo.get("leads", filterType="email", filterValues="a@x.example"))["result"]
