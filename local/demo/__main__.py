@@ -47,7 +47,7 @@ async def _demo(options: argparse.Namespace, console: Console) -> bool:
         for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background would inherit an ignored SIGINT
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     console.print("Starting Service Bus, Dataverse, Marketo, Azurite and the Functions host …", highlight=False)
-    async with Stack(directory=options.directory, empty=True) as stack:
+    async with Stack(directory=options.directory, empty=True, copied=sys.platform == "linux") as stack:
         with Screen(console) as screen:
             outcome = await run(stack, SIZES[options.size], screen, seed=options.seed)
         tables = proof_tables(outcome.proof, outcome.calls)

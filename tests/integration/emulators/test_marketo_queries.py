@@ -13,7 +13,8 @@ ROLES = "/rest/v1/opportunities/roles.json?_method=GET"
 
 
 async def test_the_control_api_gives_records_by_their_values(marketo: Marketo) -> None:
-    ids = await seed(marketo, "leads", [{"email": f"{name}@x.example", "externalPersonId": name} for name in "abc"])
+    persons = [{"email": f"{name}@x.example", "externalPersonId": name} for name in "abc"]
+    ids = await seed(marketo, "leads", *persons)
     by_key = await marketo.control.post("/records/leads", json={"externalPersonId": ["c", "a", "nobody"]})
     assert [record["externalPersonId"] for record in by_key.json()] == ["a", "c"]
     by_id = await marketo.control.post("/records/leads", json={"id": ids[1:2]})
