@@ -50,20 +50,24 @@ def test_indexes_find_what_a_search_through_all_records_finds(steps: list[tuple[
         ("datetime", "2026-01-05T10:00:00+01:00", "2026-01-05T09:00:00Z"),
         ("datetime", "2026-01-05T10:00:00.999Z", "2026-01-05T10:00:00Z"),
         ("datetime", "2026-01-05T10:00:00-0800", "2026-01-05T18:00:00Z"),
-        ("datetime", "2026-01-05T10:00", "2026-01-05T10:00:00Z"), ("integer", " 14", ValueError),
-        ("integer", "1_000", ValueError), ("integer", 2**31, ValueError), ("currency", "1_000.5", ValueError),
-        ("currency", "-10.40", -10.4), ("percent", "30", 30), ("datetime", "2026-01-05", ValueError),
-        ("datetime", "2026-13-05T10:00:00Z", ValueError), ("boolean", 1, ValueError), ("email", "a@b", ValueError),
-        ("email", "a b@c.example", ValueError), ("email", "a@b.example", "a@b.example"),
+        ("datetime", "2026-01-05T10:00", "2026-01-05T10:00:00Z"), ("currency", "-10.40", -10.4), ("percent", "30", 30),
+        ("email", "a@b.example", "a@b.example"),
     ],
 )  # fmt: skip
-def test_values_of_each_type(data_type: str, value: Any, stored: Any) -> None:
-    coerce = coercion(Field("field", data_type, 255), Strictness())
-    if stored is ValueError:
-        with pytest.raises(ValueError, match=r".*"):
-            coerce(value)
-    else:
-        assert coerce(value) == stored
+def test_a_value_is_stored_in_the_form_of_its_type(data_type: str, value: Any, stored: Any) -> None:
+    assert coercion(Field("field", data_type, 255), Strictness())(value) == stored
+
+
+@pytest.mark.parametrize(
+    ("data_type", "value"),
+    [
+        ("integer", " 14"), ("integer", "1_000"), ("integer", 2**31), ("currency", "1_000.5"), ("boolean", 1),
+        ("datetime", "2026-01-05"), ("datetime", "2026-13-05T10:00:00Z"), ("email", "a@b"), ("email", "a b@c.example"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(data_type: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        coercion(Field("field", data_type, 255), Strictness())(value)
 
 
 def test_web_addresses_may_need_a_protocol() -> None:
