@@ -47,9 +47,9 @@ class Instances:
         concurrency: int = 5,
         daily: int = 50_000,
         allowed: int = 30_000,
-        start: datetime = MORNING,
+        time: Time | None = None,
     ) -> None:
-        self.time = Time(start)
+        self.time = time or Time(MORNING)
         self.run = self.time.run
         self.table = MemoryTable()
         self.limits = settings_with(calls=calls, concurrency=concurrency, daily=daily, allowed=allowed)

@@ -54,16 +54,3 @@ def test_a_new_call_begins_only_where_the_next_record_would_not_have_fitted(size
     for before, after in pairwise(cuts):
         slack = 1_100  # room that is kept for the envelope
         assert len(before) == LIMIT_RECORDS or body_size([*before, after[0]]) > LIMIT_BYTES - slack
-
-
-def test_no_records_make_no_call() -> None:
-    assert cut([]) == []
-
-
-def test_300_records_are_one_call_and_301_are_two() -> None:
-    assert [len(chunk) for chunk in cut([100] * 300)] == [300]
-    assert [len(chunk) for chunk in cut([100] * 301)] == [300, 1]
-
-
-def test_a_record_over_the_limit_goes_alone_and_its_neighbours_together() -> None:
-    assert [len(chunk) for chunk in cut([100, 100, 2_000_000, 100, 100])] == [2, 1, 2]

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.instances import MORNING, Instances
+from local.virtual import Time
 from shared.marketo.quota_ledger import GRAIN, WINDOW_SECONDS
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
+from tests.support.virtual_time import in_virtual_time
 
 MIDNIGHT = datetime(2026, 3, 5, 6, 5, tzinfo=UTC)
 
@@ -42,146 +44,124 @@ def test_the_rate_holds_over_all_instances(limit: int, work: list[tuple[int, flo
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
-def test_together_they_use_nearly_all_of_the_rate(number: int) -> None:
-    instances = Instances(number)
-
-    async def hammer() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(300):
-                await asyncio.gather(*(instances.calls(n, 2000) for n in range(number)))
-
-    instances.run(hammer())
+@in_virtual_time
+async def test_together_they_use_nearly_all_of_the_rate(time: Time, number: int) -> None:
+    instances = Instances(number, time=time)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(300):
+            await asyncio.gather(*(instances.calls(n, 2000) for n in range(number)))
     never_more_than(instances, 50)
     windows = 300 / (WINDOW_SECONDS + 2 * GRAIN)
     assert len(instances.began) > 0.9 * 50 * windows
 
 
-def test_the_places_are_shared_as_soon_as_everybody_has_asked_for_calls() -> None:
-    instances = Instances(2, concurrency=6, calls=100)
-
-    async def join() -> None:
-        first = asyncio.create_task(instances.calls(0, 60, takes=1.0))
-        await asyncio.sleep(2)
-        assert instances.most == 6
-        second = asyncio.create_task(instances.calls(1, 30, takes=1.0))
-        await asyncio.sleep(8)
-        assert instances.most <= 7  # who joins may run one call, whatever the others run
-        assert [budget.places for budget in instances.budgets] == [3, 3]
-        instances.most = instances.running
-        await asyncio.sleep(4)
-        assert instances.most == 6
-        await asyncio.gather(first, second)
-        await asyncio.sleep(61)
-        await instances.calls(0, 12)
-        assert instances.budgets[0].places == 6  # the other one is gone
-
-    instances.run(join())
+@in_virtual_time
+async def test_the_places_are_shared_as_soon_as_everybody_has_asked_for_calls(time: Time) -> None:
+    instances = Instances(2, concurrency=6, calls=100, time=time)
+    first = asyncio.create_task(instances.calls(0, 60, takes=1.0))
+    await asyncio.sleep(2)
+    assert instances.most == 6
+    second = asyncio.create_task(instances.calls(1, 30, takes=1.0))
+    await asyncio.sleep(8)
+    assert instances.most <= 7  # who joins may run one call, whatever the others run
+    assert [budget.places for budget in instances.budgets] == [3, 3]
+    instances.most = instances.running
+    await asyncio.sleep(4)
+    assert instances.most == 6
+    await asyncio.gather(first, second)
+    await asyncio.sleep(61)
+    await instances.calls(0, 12)
+    assert instances.budgets[0].places == 6  # the other one is gone
 
 
-def test_storage_is_asked_once_for_several_calls() -> None:
-    instances = Instances(1)
-
-    async def work() -> None:
-        for _ in range(400):
-            await instances.call(0, takes=0.5)
-
-    instances.run(work())
+@in_virtual_time
+async def test_storage_is_asked_once_for_several_calls(time: Time) -> None:
+    instances = Instances(1, time=time)
+    for _ in range(400):
+        await instances.call(0, takes=0.5)
     assert instances.table.requests <= 60
 
 
-def test_the_share_of_the_day_holds_over_all_instances_to_the_call() -> None:
-    instances = Instances(3, allowed=120, daily=200)
+@in_virtual_time
+async def test_the_share_of_the_day_holds_over_all_instances_to_the_call(time: Time) -> None:
+    instances = Instances(3, allowed=120, daily=200, time=time)
 
     async def spend() -> list[MarketoError]:
         return await asyncio.gather(*(instances.until_refused(n) for n in range(3)))
 
-    async def spend_what_others_did_not_use() -> None:
-        refused = await spend()
-        assert {error.code for error in refused} == {"DayShareSpent"}
-        assert {error.kind for error in refused} == {Kind.DAILY}
-        for budget in instances.budgets:
-            await budget.refresh()
-
-    instances.run(spend_what_others_did_not_use())
+    refused = await spend()
+    assert {error.code for error in refused} == {"DayShareSpent"}
+    assert {error.kind for error in refused} == {Kind.DAILY}
+    for budget in instances.budgets:
+        await budget.refresh()
     assert 110 <= len(instances.began) <= 120
     never_more_than(instances, 50)
 
 
-def test_one_instance_uses_its_share_to_the_last_call() -> None:
-    instances = Instances(1, allowed=33)
-    refused = instances.run(instances.until_refused(0))
+@in_virtual_time
+async def test_one_instance_uses_its_share_to_the_last_call(time: Time) -> None:
+    instances = Instances(1, allowed=33, time=time)
+    refused = await instances.until_refused(0)
     assert len(instances.began) == 33
     assert refused.retry_after is not None
     wait = (MIDNIGHT - MORNING).total_seconds()
     assert wait - 60 <= refused.retry_after <= wait + 60
 
 
-def test_after_midnight_in_chicago_it_opens_by_itself() -> None:
-    instances = Instances(2, allowed=20)
-
-    async def days() -> None:
+@in_virtual_time
+async def test_after_midnight_in_chicago_it_opens_by_itself(time: Time) -> None:
+    instances = Instances(2, allowed=20, time=time)
+    await instances.until_refused(0)
+    usage = await instances.budgets[1].refresh()
+    assert (usage.used_today, usage.allowed_today) == (20, 20)
+    assert usage.closed
+    assert (usage.closed.opens, usage.closed.code) == (MIDNIGHT, "DayShareSpent")
+    requests = instances.table.requests
+    for _ in range(100):
         await instances.until_refused(0)
-        usage = await instances.budgets[1].refresh()
-        assert (usage.used_today, usage.allowed_today) == (20, 20)
-        assert usage.closed
-        assert (usage.closed.opens, usage.closed.code) == (MIDNIGHT, "DayShareSpent")
-        requests = instances.table.requests
-        for _ in range(100):
-            await instances.until_refused(0)
-        assert instances.table.requests == requests  # nobody is asked while it is closed
-        await asyncio.sleep((MIDNIGHT - instances.time.now()).total_seconds() - 1)
-        await instances.until_refused(0)
-        await asyncio.sleep(1)
+    assert instances.table.requests == requests  # nobody is asked while it is closed
+    await asyncio.sleep((MIDNIGHT - instances.time.now()).total_seconds() - 1)
+    await instances.until_refused(0)
+    await asyncio.sleep(1)
+    await instances.call(0)
+    usage = instances.budgets[0].usage
+    assert (usage.used_today, usage.closed) == (1, None)
+    assert usage.elapsed < 0.001
+
+
+@in_virtual_time
+async def test_what_is_left_of_a_block_goes_back(time: Time) -> None:
+    instances = Instances(2, time=time)
+    for _ in range(9):  # blocks of 2, 4 and 8 calls
         await instances.call(0)
-        usage = instances.budgets[0].usage
-        assert (usage.used_today, usage.closed) == (1, None)
-        assert usage.elapsed < 0.001
-
-    instances.run(days())
-
-
-def test_what_is_left_of_a_block_goes_back() -> None:
-    instances = Instances(2)
-
-    async def work() -> None:
-        for _ in range(9):  # blocks of 2, 4 and 8 calls
-            await instances.call(0)
-        assert (await instances.budgets[1].refresh()).used_today == 14
-        await asyncio.sleep(11)
-        assert instances.budgets[0].usage.used_today == 9
-        assert (await instances.budgets[0].refresh()).used_today == 9
-        assert (await instances.budgets[1].refresh()).used_today == 9
-
-    instances.run(work())
+    assert (await instances.budgets[1].refresh()).used_today == 14
+    await asyncio.sleep(11)
+    assert instances.budgets[0].usage.used_today == 9
+    assert (await instances.budgets[0].refresh()).used_today == 9
+    assert (await instances.budgets[1].refresh()).used_today == 9
 
 
-def test_what_runs_use_is_told_to_all_with_the_next_block_and_starts_again_at_midnight() -> None:
-    instances = Instances(2)
-
-    async def work() -> None:
-        for _ in range(3):
-            await instances.call(0)
-        instances.budgets[0].charge_run(1.5)
-        assert instances.budgets[0].usage.used_by_runs == 1.5
-        await asyncio.sleep(11)
-        await instances.budgets[0].refresh()
-        assert (await instances.budgets[1].refresh()).used_by_runs == 1.5
+@in_virtual_time
+async def test_what_runs_use_is_told_to_all_with_the_next_block_and_starts_again_at_midnight(time: Time) -> None:
+    instances = Instances(2, time=time)
+    for _ in range(3):
         await instances.call(0)
-        assert instances.budgets[0].usage.used_by_runs == 1.5
-        await asyncio.sleep(86_400)
-        assert (await instances.budgets[1].refresh()).used_by_runs == 0
+    instances.budgets[0].charge_run(1.5)
+    assert instances.budgets[0].usage.used_by_runs == 1.5
+    await asyncio.sleep(11)
+    await instances.budgets[0].refresh()
+    assert (await instances.budgets[1].refresh()).used_by_runs == 1.5
+    await instances.call(0)
+    assert instances.budgets[0].usage.used_by_runs == 1.5
+    await asyncio.sleep(86_400)
+    assert (await instances.budgets[1].refresh()).used_by_runs == 0
 
-    instances.run(work())
 
-
-def test_calls_that_a_killed_instance_held_count_as_made() -> None:
-    instances = Instances(2)
-
-    async def work() -> None:
-        await instances.call(0)
-        await asyncio.sleep(70)
-        await instances.call(1)
-        usage = await instances.budgets[1].refresh()
-        assert usage.used_today == 3
-
-    instances.run(work())
+@in_virtual_time
+async def test_calls_that_a_killed_instance_held_count_as_made(time: Time) -> None:
+    instances = Instances(2, time=time)
+    await instances.call(0)
+    await asyncio.sleep(70)
+    await instances.call(1)
+    usage = await instances.budgets[1].refresh()
+    assert usage.used_today == 3
