@@ -21,20 +21,14 @@ from shared.cli.context import Context
 from shared.cli.main import parser
 from shared.dataverse.client import DataverseClient
 from shared.model.errors import ConfigurationError, DataverseError
+from tests.support import settings
 from tests.support.commands import shown
-from tests.support.settings import QUEUE_NAMES
 
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
 HOOK = "https://contoso-sync.azurewebsites.net/api/receive_webhook"
-ENVIRONMENT = {
-    **QUEUE_NAMES,
+ENVIRONMENT = settings.ENVIRONMENT | {
+    "ServiceBusConnection": "",
     "ServiceBusConnection__fullyQualifiedNamespace": "contoso-sync.servicebus.windows.net",
-    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-    "DATAVERSE_URL": constants.ORGANIZATION_URL,
-    "DATAVERSE_AUTH": "managed_identity",
-    "MARKETO_URL": "https://123-abc-456.mktorest.com",
-    "MARKETO_CLIENT_ID": "id",
-    "MARKETO_CLIENT_SECRET": "secret",
     "CHANGES_SEND_CONNECTION": SEND,
     "WEBHOOK_URL": HOOK,
     "WEBHOOK_KEY": "function-key",

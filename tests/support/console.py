@@ -101,6 +101,12 @@ class World:
         assert answer.status_code == status, answer.text
         return answer
 
+    async def agree(self, path: str, page: str) -> str:
+        """Agree to what a page asks, wait for the end of the action, and give its page."""
+        answer = await self.post(path, hidden_fields(page))
+        await self.app_ends()
+        return await self.get(str(answer.headers["location"]))
+
 
 def hidden_fields(page: str) -> dict[str, str]:
     """The hidden fields of the first form of a page."""

@@ -60,11 +60,7 @@ def test_no_spelling_means_another_one(name: str, case: object, gap: str, end: s
     [
         (as_entity, "contact", "'contact' is a part of person, which has lead and contact; did you mean person?"),
         (as_entity, "comapny", "'comapny' is no entity; did you mean company?; one of: company, opportunity"),
-        (
-            as_entity,
-            "dead_letters",
-            "'dead_letters' is no entity; one of: company, opportunity, opportunity_role",
-        ),
+        (as_entity, "dead_letters", "'dead_letters' is no entity; one of: company, opportunity, opportunity_role"),
         (as_table, "persons", "'persons' has several tables; one of: lead, contact"),
         (as_table, "contcat", "'contcat' is no table; did you mean contact?; one of: account"),
         (as_table_or_entity, "phonecall", "'phonecall' is no table or entity; one of: account"),

@@ -41,18 +41,11 @@ def test_a_wrong_command_line_has_an_exit_code_of_its_own_and_says_what_is_right
     assert said.out == ""
     assert said.err.startswith("usage: msisync")
     assert said.err.endswith(f"{told}\n")
-
-
-@pytest.mark.parametrize("words", [*WRONG, ()], ids=str)
-def test_programs_are_told_of_a_wrong_command_line_in_json(
-    msisync: Msisync, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
-) -> None:
     assert msisync("--json", *words, does=look, arguments=count) == Exit.USAGE
     said = capsys.readouterr()
     error = json.loads(said.out)["error"]
-    assert error["code"] == "Usage"
-    assert WRONG.get(words, "a command is missing").endswith(error["message"])
-    assert said.err == ""
+    assert (error["code"], said.err) == ("Usage", "")
+    assert told.endswith(error["message"])
 
 
 @pytest.mark.parametrize(
@@ -80,10 +73,7 @@ def test_what_a_command_itself_refuses_is_wrong_usage_too(msisync: Msisync, caps
         return result()
 
     assert msisync("look", "--json", does=refuse) == Exit.USAGE
-    assert json.loads(capsys.readouterr().out)["error"] == {
-        "code": "Usage",
-        "message": "give ids, or --query",
-    }
+    assert json.loads(capsys.readouterr().out)["error"] == {"code": "Usage", "message": "give ids, or --query"}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +97,8 @@ def test_without_a_command_there_is_the_help(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.startswith("usage: msisync ")
     assert main.main(["dead-letters"]) == 0
     assert capsys.readouterr().out.startswith("usage: msisync dead-letters ")
+    assert main.main(["--json"]) == Exit.USAGE
+    assert json.loads(capsys.readouterr().out)["error"] == {"code": "Usage", "message": "a command is missing"}
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,6 @@ from shared.cli.context import Context
 from shared.cli.output import Console
 from shared.cli.progress import progress_bar, so_far, steps
 
-STOPS = pytest.mark.parametrize(
-    ("number", "code", "by"), [(signal.SIGINT, 130, "the keyboard"), (signal.SIGTERM, 143, "SIGTERM")]
-)
-
 
 @pytest.fixture
 def msisync(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
@@ -43,23 +39,19 @@ def msisync(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return run
 
 
-@STOPS
-def test_people_are_told_what_was_done(
+@pytest.mark.parametrize(
+    ("number", "code", "by"), [(signal.SIGINT, 130, "the keyboard"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_people_are_told_what_was_done_and_programs_in_numbers(
     msisync: Any, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int, by: str
 ) -> None:
+    told = f"stopped by {by}: 3 of 5 sent, 1,200 rows compared"
     assert msisync(number) == code
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"Interrupted: stopped by {by}: 3 of 5 sent, 1,200 rows compared"
-
-
-@STOPS
-def test_programs_are_told_in_numbers(
-    msisync: Any, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int, by: str
-) -> None:
+    assert capsys.readouterr().err.splitlines()[-1] == f"Interrupted: {told}"
     assert msisync(number, "--json") == code
     assert json.loads(capsys.readouterr().out)["error"] == {
         "code": "Interrupted",
-        "message": f"stopped by {by}: 3 of 5 sent, 1,200 rows compared",
+        "message": told,
         "done": [{"what": "sent", "total": 5, "count": 3}, {"what": "rows compared", "total": None, "count": 1200}],
     }
 

@@ -276,10 +276,7 @@ async def test_a_queue_is_paused_and_resumed_as_the_command_does(world: World, m
         ("pause", "ReceiveDisabled", "persons: paused; 118 messages in it"),
         ("resume", "Active", "persons: active, as it was before; 118 messages in it"),
     ):
-        fields = hidden_fields(await world.get(f"/queues/{word}?queue=person"))
-        address = (await world.post(f"/queues/{word}", fields)).headers["location"]
-        await world.app_ends()
-        assert text in await world.get(address)
+        assert text in await world.agree(f"/queues/{word}", await world.get(f"/queues/{word}?queue=person"))
         assert asked.pop() == (["person"], status)
     assert "NoSuchQueue" in await world.get("/queues/pause?queue=dead_letters", 404)
 

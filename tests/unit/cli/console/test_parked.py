@@ -24,6 +24,7 @@ from tests.support.values import NOON, guid
 ACCOUNT, OTHER = Parent("company", "account", guid(1)), Parent("company", "account", guid(2))
 USER = Parent("sales_person", "systemuser", guid(3))
 REFUSED = WillNotCome("1003", "Invalid value for field 'website'", NOON)
+RELEASE = "/parked/release"
 
 
 class ParkedWorld(LettersWorld):
@@ -35,21 +36,17 @@ class ParkedWorld(LettersWorld):
         self.store = self.context.parked = Store(self.parked)
 
     async def park(self, parent: Parent, *numbers: int, linked_later: bool = False, since: float = 0) -> None:
-        """Contacts wait for a parent."""
         at = NOON + timedelta(minutes=since)
         records = [Record("contact", guid(number), NOON, parked_since=at) for number in numbers]
         await self.store.park([Parked(parent, "person", record, linked_later=linked_later) for record in records], NOON)
 
     async def note(self, parent: Parent, state: NoteState, cause: WillNotCome | None = None) -> None:
-        """What is known of a parent."""
         await self.store.put([Note(parent, NOON, NOON + timedelta(hours=1), state=state, cause=cause)])
 
     async def waiting(self) -> list[str]:
-        """The ids of the contacts that wait."""
         return [child.record.id async for page in self.store.everybody("company") for child in page]
 
     def sent(self) -> list[tuple[str, str]]:
-        """The queues and ids of what was sent."""
         return [(each.queue, record.id) for each in self.broker.sent for record in decode(each.body, "person")]
 
 
@@ -64,13 +61,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ParkedWorld]:
 def rows(page: str) -> list[str]:
     """The lines of the table, without marks."""
     return [text_of(row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)[1:]]
-
-
-async def agree(world: ParkedWorld, text: str) -> str:
-    """Agree to what a page asks, wait until it is done, and give the text of the job's page."""
-    answer = await world.post("/parked/release", hidden_fields(text))
-    await world.app_ends()
-    return await world.get(str(answer.headers["location"]))
 
 
 async def test_nothing_waits(world: ParkedWorld) -> None:
@@ -182,7 +172,7 @@ async def test_all_of_a_filter_are_sent_on(world: ParkedWorld) -> None:
     assert "<h1>Release 3 parked records?</h1>" in asked
     assert f"2 of account {guid(1)}" in text_of(asked)
     assert world.sent() == []
-    done = await agree(world, asked)
+    done = await world.agree(RELEASE, asked)
     assert "3 of 3 parked records sent on" in done
     assert f'href="/records?q={guid(10)}">contact {guid(10)}: sent</a>' in done
     assert sorted(world.sent()) == [(QUEUES.person, guid(number)) for number in (10, 11, 12)]
@@ -200,7 +190,7 @@ async def test_many_parents_are_looked_through_together(world: ParkedWorld) -> N
         await world.park(Parent("company", "account", guid(number)), number + 100)
     await world.park(ACCOUNT, 10)
     await world.note(ACCOUNT, NoteState.WILL_NOT_COME, REFUSED)
-    done = await agree(world, await world.get("/parked/release?why=expected"))
+    done = await world.agree(RELEASE, await world.get("/parked/release?why=expected"))
     assert "30 of 30 parked records sent on" in done
     assert await world.waiting() == [guid(10)]
 
@@ -213,7 +203,7 @@ async def test_one_record(world: ParkedWorld) -> None:
     asked = await world.get(first)
     assert "<h1>Release 1 parked record?</h1>" in asked
     assert f"contact {guid(10)}" in text_of(asked)
-    assert "1 of 1 parked record sent on" in await agree(world, asked)
+    assert "1 of 1 parked record sent on" in await world.agree(RELEASE, asked)
     assert await world.waiting() == [guid(11)]
     for wrong in ("table=contact&id=x", f"table=planet&id={guid(11)}", f"table=contact&id={guid(11)}&of=person"):
         assert "Nothing waits there any more." in await world.get(f"/parked/release?{wrong}&parent={guid(1)}")
@@ -223,7 +213,7 @@ async def test_what_is_parked_after_they_were_counted_stays(world: ParkedWorld) 
     await world.park(ACCOUNT, 10)
     asked = await world.get("/parked/release")
     await world.park(ACCOUNT, 11, since=1)
-    await agree(world, asked)
+    await world.agree(RELEASE, asked)
     assert await world.waiting() == [guid(11)]
 
 
@@ -231,7 +221,7 @@ async def test_a_count_that_another_operator_has_changed_is_asked_again(world: P
     await world.park(ACCOUNT, 10)
     await world.park(OTHER, 11)
     first, second = await world.get(f"/parked/release?parent={guid(1)}"), await world.get("/parked/release")
-    await agree(world, first)
+    await world.agree(RELEASE, first)
     answer = await world.post("/parked/release", hidden_fields(second), 200)
     assert "has changed meanwhile. Nothing was done yet." in answer.text
     assert "<h1>Release 1 parked record?</h1>" in answer.text

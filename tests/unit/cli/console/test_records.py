@@ -16,7 +16,7 @@ from shared.model.outcome import Parent
 from shared.sync.history import Event
 from shared.sync.history_log import Past
 from shared.sync.preview import Fate, Foreseen
-from tests.support.console import World, hidden_fields, text_of
+from tests.support.console import World, text_of
 from tests.support.values import NOON, guid
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
@@ -262,9 +262,7 @@ async def test_a_preview_of_a_row_that_is_kept_out_says_why(world: World, facts:
 
 async def synced(world: World, page: str) -> str:
     """Press the button of a page, and give the page of what has come of it."""
-    address = (await world.post("/records/sync", hidden_fields(await world.get(page)))).headers["location"]
-    await world.app_ends()
-    return await world.get(address)
+    return await world.agree("/records/sync", await world.get(page))
 
 
 async def test_sync_now_sends_it_and_leads_back(world: World, facts: Facts) -> None:
