@@ -55,7 +55,7 @@ class Console:
             headers={"origin": HOST, "content-type": "application/x-www-form-urlencoded"},
         )
         assert answer.status_code == 303, answer.text
-        (job,) = (self.site.jobs.get(answer.headers["location"].rpartition("/")[2]),)
+        job = self.site.jobs.get(answer.headers["location"].rpartition("/")[2])
         assert job
         assert job.task
         await job.task

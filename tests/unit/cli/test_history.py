@@ -123,11 +123,6 @@ def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.MonkeyPatch)
     assert next(lines_of(event)).startswith("2026-03-04 12:00:00 UTC  ")
 
 
-async def test_an_operator_is_named(world: World) -> None:
-    await world.happened(What.REPLAY, by="ada")
-    assert "its dead letter was replayed, by ada" in (await world.run(CONTACT))[1]
-
-
 async def test_an_address_leads_to_every_row_that_either_system_has(world: World) -> None:
     world.in_dynamics = [CONTACT]
     world.in_marketo = [{"id": 1, "externalPersonId": LEAD.upper()}, {"id": 2, "externalPersonId": None}]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.cli.fields.checks import check_fields
 from shared.cli.fields.rules import Code
 from shared.cli.fields.schemas import Schemas, in_marketo, load_schemas
-from shared.cli.finding import Finding, Severity, worst
+from shared.cli.finding import Finding, Severity
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.fields import MarketoField
@@ -262,12 +262,6 @@ def test_what_a_vendor_does_not_describe_is_one_finding_and_not_many() -> None:
     assert [(f.severity, f.code) for f in found] == [(Severity.FAILED, Code.NOT_DESCRIBED)] * 2
     assert "lead" in found[0].table
     assert found[1].key == "Marketo opportunities"
-
-
-def test_the_worst_counts() -> None:
-    assert worst([]) is Severity.OK
-    assert worst(findings({"text": "choice", "whole": "words"})) is Severity.FAILED
-    assert worst(findings({"text": "choice"})) is Severity.ATTENTION
 
 
 VALUES: dict[str, Any] = {

@@ -13,7 +13,7 @@ from shared.cli.reconcile import report, start
 from shared.model.codes import Kind as ErrorKind
 from shared.model.errors import DataverseError, MsiSyncError
 from shared.sync.comparison import Difference, Kind
-from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
+from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from shared.sync.runs.page import DIFFERS, UNSENT, pages_compared
 from tests.support.run_commands import RunCommands
 from tests.support.values import NOON, guid
@@ -234,13 +234,6 @@ async def test_a_program_does_not_wait_for_a_run_that_somebody_has_paused(
     for words in (("contact", "--json"), ("account",)):
         await world.types(*words)
     assert seen == [True, False]
-
-
-async def test_a_table_that_another_run_has_is_refused(world: World) -> None:
-    other = new_run(RunKind.INITIAL_SYNC, Scope(("contact",)), datetime.now(UTC), unique="abcd")
-    await world.runs.create(other)
-    with pytest.raises(RunRefusedError, match=other.id):
-        await world.types("contact")
 
 
 async def test_the_commands_are_about_the_newest_comparison_and_steer_it(world: World) -> None:

@@ -143,7 +143,6 @@ STEPS: dict[str, tuple[Subject, dict[str, Any], str, Exit, str]] = {
         me(exists=False, letters=[REFUSED]), {}, "GoneInDynamics", Exit.FAILED,
         f"msisync dead-letters discard --id {ME} --apply",
     ),
-    "nothing is left to do": (me(in_marketo=1), {}, "Synced", Exit.OK, ""),
 }  # fmt: skip
 
 
