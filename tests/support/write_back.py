@@ -230,6 +230,13 @@ class World:
         async with work.alone():
             return await work.changes()
 
+    async def sweep(self) -> Run:
+        """All rows at once."""
+        async with self.work.alone():
+            run = await self.work.sweep(whole=True)
+        assert run
+        return run
+
     async def state(self, name: str) -> dict[str, Any]:
         return await MemoryState(self.table).read("write_back", name)
 

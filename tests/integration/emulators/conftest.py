@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from azure.servicebus.aio import ServiceBusClient
 
 from emulators.certificates import Certificates, write_certificates
 from emulators.dataverse.harness import RecordingQueues
+from emulators.dataverse.harness import Running as Dataverse
+from emulators.dataverse.harness import running as running_dataverse
+from emulators.dataverse.seeding import seed
 from emulators.functions.queue_harness import App, Bus, running_bus
 from emulators.marketo.harness import Marketo
 from emulators.marketo.harness import running as running_marketo
@@ -68,3 +72,18 @@ async def marketo(request: pytest.FixtureRequest) -> AsyncIterator[Marketo]:
 @pytest.fixture
 def queues() -> RecordingQueues:
     return RecordingQueues()
+
+
+@pytest.fixture
+async def api(request: pytest.FixtureRequest, queues: RecordingQueues) -> AsyncIterator[Dataverse]:
+    """An organization that has the file's ROWS, if it has any; what it posts goes to `queues`."""
+    async with running_dataverse(empty=True, queues=queues) as running:
+        seed(running.environment, getattr(request.module, "ROWS", {}))
+        yield running
+
+
+@pytest.fixture
+async def control(api: Dataverse) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that organization's control API."""
+    async with httpx.AsyncClient(base_url=api.control_url, trust_env=False, timeout=30) as client:
+        yield client

@@ -1,27 +1,22 @@
 """Change tracking of the simulator: what has changed or was deleted since a delta link."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import Answer, Running, running
-from emulators.dataverse.seeding import fixed_id, seed
+from emulators.dataverse.harness import Answer, Running
+from emulators.dataverse.seeding import fixed_id
 
 TRACKED = "odata.track-changes"
 _DAY = 86_400.0
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Running]:
-    async with running(empty=True) as started:
-        seed(started.environment, {"account": [{"accountid": _id(n), "name": f"Account {n}"} for n in range(5)]})
-        yield started
-
-
 def _id(number: int) -> str:
     return fixed_id("account", str(number))
+
+
+ROWS = {"account": [{"accountid": _id(n), "name": f"Account {n}"} for n in range(5)]}
 
 
 async def _follow(api: Running, link: str, **headers: str) -> Answer:

@@ -1,28 +1,15 @@
 """The control API, and the sample company."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import RecordingQueues, Running, registration, running
+from emulators.dataverse.harness import Running, registration
 from emulators.dataverse.seeding import REGISTRATION_TABLES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
-
-
-@pytest.fixture
-async def started() -> AsyncIterator[Running]:
-    async with running(empty=True, queues=RecordingQueues()) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def control(started: Running) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=started.control_url) as client:
-        yield client
 
 
 async def rows(control: httpx.AsyncClient, table: str) -> list[dict[str, Any]]:
@@ -39,7 +26,7 @@ async def test_an_empty_environment_has_the_sync_users_and_the_roles(control: ht
     assert await rows(control, "sdkmessageprocessingstep") == []
 
 
-async def test_seeding_takes_rows_in_any_order_and_posts_nothing(started: Running, control: httpx.AsyncClient) -> None:
+async def test_seeding_takes_rows_in_any_order_and_posts_nothing(api: Running, control: httpx.AsyncClient) -> None:
     account, contact = "ac000000-0000-4000-a000-000000000001", "c0000000-0000-4000-a000-000000000001"
     body = {
         "account": [{"accountid": account, "name": "Acme", "_primarycontactid_value": contact}],
@@ -58,7 +45,7 @@ async def test_seeding_takes_rows_in_any_order_and_posts_nothing(started: Runnin
     assert found[contact]["_parentcustomerid_value"] == account
     assert (found[contact]["fullname"], found[contact]["createdon"]) == ("Anna", "2020-01-01T00:00:00Z")
     assert len(found) == 2
-    assert started.simulator.delivery.pending == 0
+    assert api.simulator.delivery.pending == 0
 
 
 @pytest.mark.parametrize(
@@ -103,11 +90,11 @@ async def test_switches_are_checked(control: httpx.AsyncClient) -> None:
     assert (await control.post("/switches", json={"latency_ms": 2})).json()["token_lifetime"] == 5
 
 
-async def test_statistics_count_kinds_tables_and_rows(started: Running, control: httpx.AsyncClient) -> None:
+async def test_statistics_count_kinds_tables_and_rows(api: Running, control: httpx.AsyncClient) -> None:
     await control.post("/seed", json={"contact": [{"lastname": "A"}, {"lastname": "B"}]})
     await control.post("/stats/reset")
-    await started.call("GET", "contacts?$select=lastname")
-    await started.call("POST", "accounts", {"name": "Acme"})
+    await api.call("GET", "contacts?$select=lastname")
+    await api.call("POST", "accounts", {"name": "Acme"})
     stats = (await control.get("/stats")).json()
     assert stats["requests"] == {"create": 1, "create account": 1, "query": 1, "query contact": 1}
     assert (stats["ids_read"], stats["throttled"], stats["pending_posts"]) == (2, 0, 0)

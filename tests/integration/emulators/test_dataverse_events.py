@@ -1,14 +1,12 @@
 """Registration by the Web API, and what writes then post."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration
 from emulators.dataverse.notifications import CLAIMS
-from emulators.dataverse.seeding import seed
 from emulators.functions.harness import until
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
@@ -18,13 +16,16 @@ DEAL = "0d000000-0000-4000-a000-000000000001"
 ENDPOINT = {name: value for name, value in REGISTERED.items() if name != "serviceendpointid"}
 
 
+ROWS = {
+    "contact": [{"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}],
+    "opportunity": [{"opportunityid": DEAL, "name": "Deal"}],
+}
+
+
 @pytest.fixture
-async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
-    async with running(empty=True, queues=queues) as started:
-        started.environment.switches.post_retry_seconds = [0.0, 0.0]
-        anna = {"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}
-        seed(started.environment, {"contact": [anna], "opportunity": [{"opportunityid": DEAL, "name": "Deal"}]})
-        yield started
+def api(api: Running) -> Running:
+    api.environment.switches.post_retry_seconds = [0.0, 0.0]
+    return api
 
 
 async def register(api: Running, endpoint: dict[str, Any] = ENDPOINT) -> str:

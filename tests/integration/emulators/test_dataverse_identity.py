@@ -1,31 +1,24 @@
 """App Service's identity endpoint: its answer, and its refusals. MSAL uses it in test_sign_in_dataverse.py."""
 
 import time
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import Running, running
+from emulators.dataverse.harness import Running
 
 PARAMS = {"api-version": "2019-08-01", "resource": constants.ORGANIZATION_URL}
 HEADERS = {"X-IDENTITY-HEADER": constants.IDENTITY_HEADER}
 
 
-@pytest.fixture
-async def started() -> AsyncIterator[Running]:
-    async with running(empty=True) as simulator:
-        yield simulator
-
-
-async def ask(started: Running, headers: dict[str, str], params: dict[str, str]) -> httpx.Response:
+async def ask(api: Running, headers: dict[str, str], params: dict[str, str]) -> httpx.Response:
     async with httpx.AsyncClient() as client:
-        return await client.get(f"{started.control_url}{constants.IDENTITY_PATH}", headers=headers, params=params)
+        return await client.get(f"{api.control_url}{constants.IDENTITY_PATH}", headers=headers, params=params)
 
 
-async def test_the_answer_has_the_shape_of_app_service(started: Running) -> None:
-    answer = (await ask(started, HEADERS, PARAMS)).json()
+async def test_the_answer_has_the_shape_of_app_service(api: Running) -> None:
+    answer = (await ask(api, HEADERS, PARAMS)).json()
     assert answer.keys() == {"access_token", "expires_on", "resource", "token_type", "client_id"}
     assert isinstance(answer["expires_on"], str)
     assert abs(int(answer["expires_on"]) - time.time() - 3600) < 60
@@ -47,10 +40,8 @@ async def test_the_answer_has_the_shape_of_app_service(started: Running) -> None
         (HEADERS, {**PARAMS, "mi_res_id": "/subscriptions/1"}, 400),
     ],
 )
-async def test_refusals_are_told(
-    started: Running, headers: dict[str, str], params: dict[str, str], status: int
-) -> None:
-    answer = await ask(started, headers, params)
+async def test_refusals_are_told(api: Running, headers: dict[str, str], params: dict[str, str], status: int) -> None:
+    answer = await ask(api, headers, params)
     assert answer.status_code == status
     assert answer.json()["statusCode"] == status
     assert answer.json()["message"]

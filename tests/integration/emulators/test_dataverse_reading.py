@@ -1,13 +1,12 @@
 """The Web API of the simulator: who may ask, and reading rows."""
 
 import json
-from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import Running, running
+from emulators.dataverse.harness import Running
 from emulators.dataverse.seeding import seed
 
 FORMATTED = "@OData.Community.Display.V1.FormattedValue"
@@ -18,23 +17,16 @@ ANNA = "0a000000-0000-4000-a000-000000000001"
 ALL = 'odata.include-annotations="*"'
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Running]:
-    async with running(empty=True) as started:
-        seed(
-            started.environment,
-            {
-                "account": [{"accountid": ACME, "name": "Acme", "revenue": 1500}],
-                "contact": [
-                    {
-                        "contactid": ANNA, "firstname": "Anna", "lastname": "Berg", "statecode": 1,
-                        "_parentcustomerid_value": ACME, "_parentcustomerid_value" + TABLE: "account",
-                        "new_interests": "100000000,100000003",
-                    }
-                ],
-            },
-        )  # fmt: skip
-        yield started
+ROWS = {
+    "account": [{"accountid": ACME, "name": "Acme", "revenue": 1500}],
+    "contact": [
+        {
+            "contactid": ANNA, "firstname": "Anna", "lastname": "Berg", "statecode": 1,
+            "_parentcustomerid_value": ACME, "_parentcustomerid_value" + TABLE: "account",
+            "new_interests": "100000000,100000003",
+        }
+    ],
+}  # fmt: skip
 
 
 async def test_without_a_valid_token_the_answer_tells_where_to_sign_in(api: Running) -> None:

@@ -5,7 +5,6 @@ RetrievePrincipalAttributePrivileges, web service error codes 0x8004F502 and 0x8
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration
 from emulators.dataverse.seeding import message_id, seed
 
 ANNA = "0a000000-0000-4000-a000-000000000001"
@@ -25,22 +24,14 @@ PRIVILEGES = f"systemusers({constants.SYNC_USER_ID})/Microsoft.Dynamics.CRM.Retr
 NEW = {"firstname": "Cleo", "lastname": "Ek"}
 
 
-@pytest.fixture
-async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
-    async with running(empty=True, queues=queues) as started:
-        account = {"_parentcustomerid_value": ACME, "_parentcustomerid_value" + TABLE: "account"}
-        people = [
-            {"contactid": ANNA, "firstname": "Anna", "lastname": "Berg", "jobtitle": "CFO", **account},
-            {"contactid": BEN, "firstname": "Ben", "lastname": "Ask", "jobtitle": "CEO", **account},
-        ]
-        seed(started.environment, {"account": [{"accountid": ACME, "name": "Acme"}], "contact": people})
-        yield started
-
-
-@pytest.fixture
-async def control(api: Running) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=api.control_url, trust_env=False, timeout=30) as client:
-        yield client
+OF_ACME = {"_parentcustomerid_value": ACME, "_parentcustomerid_value" + TABLE: "account"}
+ROWS = {
+    "account": [{"accountid": ACME, "name": "Acme"}],
+    "contact": [
+        {"contactid": ANNA, "firstname": "Anna", "lastname": "Berg", "jobtitle": "CFO", **OF_ACME},
+        {"contactid": BEN, "firstname": "Ben", "lastname": "Ask", "jobtitle": "CEO", **OF_ACME},
+    ],
+}
 
 
 async def switch(control: httpx.AsyncClient, **switches: Any) -> None:

@@ -1,14 +1,13 @@
 """What the way back of Sales Insight's fields asks of the Dataverse simulator (dataverse.md 4.2 to 4.8 and 5)."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from emulators.dataverse.environment import Fault
-from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration
 from emulators.dataverse.seeding import seed
 from emulators.functions.harness import until
 
@@ -18,12 +17,7 @@ UPDATE_MULTIPLE = "contacts/Microsoft.Dynamics.CRM.UpdateMultiple"
 CRLF = "\r\n"
 
 
-@pytest.fixture
-async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
-    async with running(empty=True, queues=queues) as started:
-        people = [{"contactid": each, "lastname": "P", "new_priority": 1} for each in (ANNA, BO, CLEO)]
-        seed(started.environment, {"contact": people})
-        yield started
+ROWS = {"contact": [{"contactid": each, "lastname": "P", "new_priority": 1} for each in (ANNA, BO, CLEO)]}
 
 
 def priorities(api: Running) -> list[int]:
@@ -52,16 +46,17 @@ def patch(row_id: str, tag: str = "msi") -> str:
 
 
 @pytest.mark.parametrize(("code", "status"), [("0x80040265", 400), ("0x80044151", 500), ("0x80040220", 400)])
-async def test_a_row_can_be_refused_with_a_code(api: Running, code: str, status: int) -> None:
-    async with httpx.AsyncClient(base_url=api.control_url) as control:
-        (await control.post("/switches", json={"refused_rows": {BO: code}})).raise_for_status()
-        answer = await update(api, ANNA, BO, CLEO)
-        assert (answer.status, answer.code, priorities(api)) == (status, code, [1, 1, 1])
-        assert BO in answer.json()["error"]["message"]
-        whole, parts = await batch(api, patch(ANNA), patch(BO), patch(CLEO))
-        assert (whole.status, parts, priorities(api)) == (200, [204, status, 204], [5, 1, 5])
-        assert code in whole.body.decode()
-        (await control.post("/switches", json={"refused_rows": {}})).raise_for_status()
+async def test_a_row_can_be_refused_with_a_code(
+    api: Running, control: httpx.AsyncClient, code: str, status: int
+) -> None:
+    (await control.post("/switches", json={"refused_rows": {BO: code}})).raise_for_status()
+    answer = await update(api, ANNA, BO, CLEO)
+    assert (answer.status, answer.code, priorities(api)) == (status, code, [1, 1, 1])
+    assert BO in answer.json()["error"]["message"]
+    whole, parts = await batch(api, patch(ANNA), patch(BO), patch(CLEO))
+    assert (whole.status, parts, priorities(api)) == (200, [204, status, 204], [5, 1, 5])
+    assert code in whole.body.decode()
+    (await control.post("/switches", json={"refused_rows": {}})).raise_for_status()
     assert (await update(api, BO)).status == 204
 
 
@@ -92,22 +87,18 @@ async def test_the_tag_of_a_write_reaches_its_notification(api: Running, queues:
     assert sorted(map(str, tags)) == ["msi sync", "msi sync", "other"]
 
 
-async def test_requests_are_counted_by_method_and_path(api: Running) -> None:
-    async with (
-        httpx.AsyncClient(transport=api.transport(), base_url="https://contoso.crm4.dynamics.com") as http,
-        httpx.AsyncClient(base_url=api.control_url) as control,
-    ):
+async def test_requests_are_counted_by_method_and_path(api: Running, control: httpx.AsyncClient) -> None:
+    async with httpx.AsyncClient(transport=api.transport(), base_url="https://contoso.crm4.dynamics.com") as http:
         headers = {"Authorization": f"Bearer {api.access_token()}"}
         for _ in range(2):
             await http.get(f"/api/data/v9.2/contacts({ANNA})?$select=lastname", headers=headers)
         content = json.dumps({"Targets": []})
         await http.post(f"/api/data/v9.2/{UPDATE_MULTIPLE}", headers=headers, content=content)
         await http.post("/api/data/v9.2/$batch")
-        calls = (await control.get("/stats")).json()["calls"]
+    calls = (await control.get("/stats")).json()["calls"]
     assert calls == {"GET contacts()": 2, "POST $batch": 1, f"POST {UPDATE_MULTIPLE}": 1}
 
 
-async def test_rows_are_told_with_the_columns_that_are_wanted(api: Running) -> None:
-    async with httpx.AsyncClient(base_url=api.control_url) as control:
-        rows = (await control.get("/rows/contact", params={"columns": "contactid,new_priority,nothing"})).json()
+async def test_rows_are_told_with_the_columns_that_are_wanted(control: httpx.AsyncClient) -> None:
+    rows = (await control.get("/rows/contact", params={"columns": "contactid,new_priority,nothing"})).json()
     assert {row["contactid"]: row for row in rows}[BO] == {"contactid": BO, "new_priority": 1}

@@ -1,13 +1,12 @@
 """The Web API of the simulator: writing rows, one by one and in bulk."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import Answer, Running, running
-from emulators.dataverse.seeding import fixed_id, seed
+from emulators.dataverse.harness import Answer, Running
+from emulators.dataverse.seeding import fixed_id
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 ACME = "ac000000-0000-4000-a000-000000000004"
@@ -18,23 +17,13 @@ STAKEHOLDER = fixed_id("connectionrole", "Stakeholder")
 CRLF = "\r\n"
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Running]:
-    async with running(empty=True) as started:
-        seed(
-            started.environment,
-            {
-                "account": [{"accountid": ACME, "name": "Acme"}, {"accountid": OTHER, "name": "Other"}],
-                "contact": [{"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}],
-                "opportunity": [
-                    {
-                        "opportunityid": DEAL, "name": "Deal", "_customerid_value": ACME,
-                        "_customerid_value" + TABLE: "account",
-                    }
-                ],
-            },
-        )  # fmt: skip
-        yield started
+ROWS = {
+    "account": [{"accountid": ACME, "name": "Acme"}, {"accountid": OTHER, "name": "Other"}],
+    "contact": [{"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}],
+    "opportunity": [
+        {"opportunityid": DEAL, "name": "Deal", "_customerid_value": ACME, "_customerid_value" + TABLE: "account"}
+    ],
+}
 
 
 def row(api: Running, table: str, row_id: str) -> dict[str, Any]:

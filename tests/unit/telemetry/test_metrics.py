@@ -199,13 +199,8 @@ async def test_the_timer_tells_up_to_when_changes_are_written_back(told: Telemet
 
 async def test_the_timer_tells_how_far_persons_have_drifted(told: Telemetry) -> None:
     shared = Shared()
-    shared.drift = {
-        "compared": 900,
-        "differing": 12,
-        "missing": 0,
-        "fields": {"city": 12},
-        "at": "2026-03-04T03:00:00Z",
-    }
+    fields, at = {"city": 12}, "2026-03-04T03:00:00Z"
+    shared.drift = {"compared": 900, "differing": 12, "missing": 0, "fields": fields, "at": at}
     await tell(shared)
     assert values(told, *GAUGES) == BUDGET | {
         ("drift", "compared"): 900, ("drift", "differing"): 12, ("drift", "missing"): 0,

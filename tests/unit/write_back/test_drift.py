@@ -1,6 +1,5 @@
 """How far persons have drifted: what counts as drift, what is left out, and what the sweep keeps of it."""
 
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -45,14 +44,8 @@ class Systems(Vendors):
         return await super().describe(entity)
 
     async def readable_columns(self, table: str, /) -> Any:
-        names = (
-            "emailaddress1",
-            "address1_city",
-            "companyname",
-            "createdon",
-            "modifiedon",
-            *TABLES[table][1].rule_columns,
-        )
+        ours = ("emailaddress1", "address1_city", "companyname", "createdon", "modifiedon")
+        names = (*ours, *TABLES[table][1].rule_columns)
         return {name: Column(name, "String", readable=True) for name in names}
 
     async def query(self, url: str, **_: Any) -> list[dict[str, Any]]:
@@ -172,9 +165,7 @@ def world_that_counts() -> World:
 async def test_the_sweep_counts_and_costs_no_call_more() -> None:
     world = world_that_counts()
     del world.people[5]
-    async with world.work.alone():
-        run = await world.work.sweep(whole=True)
-    assert run
+    run = await world.sweep()
     assert (run.complete, run.marketo_calls) == (True, 4)
     kept = await world.state("drift")
     assert {**kept, "at": ""} == {"compared": 999, "differing": 100, "missing": 1, "fields": {"city": 100}, "at": ""}
@@ -184,20 +175,16 @@ async def test_a_table_that_begins_anew_is_counted_once() -> None:
     world = world_that_counts()
     world.stop_after_writes = 2
     with pytest.raises(KilledError):
-        async with world.work.alone():
-            await world.work.sweep(whole=True)
+        await world.sweep()
     assert await world.state("drift") == {}
     world.stop_after_writes = 0
-    async with world.work.alone():
-        await world.work.sweep(whole=True)
+    await world.sweep()
     assert (await world.state("drift"))["compared"] == 1000
-    cursor = json.loads(json.dumps(await world.state("sweep")))
-    assert cursor["drift"]["contact"]["compared"] == 1000
+    assert (await world.state("sweep"))["drift"]["contact"]["compared"] == 1000
 
 
 async def test_a_dry_run_keeps_nothing() -> None:
     world = world_that_counts()
     world.work = world.write_back(drift=EveryTenth(), dry_run=True)
-    async with world.work.alone():
-        await world.work.sweep(whole=True)
+    await world.sweep()
     assert await world.state("drift") == {}
