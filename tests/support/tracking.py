@@ -17,6 +17,8 @@ from tests.support.values import NOON, guid
 
 ACCOUNTS = ALL_TABLES["account"]
 PAGE = 2
+#: They come after all rows: added to their versions.
+DELETIONS = 1_000_000
 
 
 class KilledError(BaseException):
@@ -75,16 +77,16 @@ class World:
         since, start = given_.get("$deltatoken"), given_.get("starttoken", self.version)
         if since is not None and since < self.oldest_token:
             raise DataverseError("0x80060892", "expired", kind=Kind.CONFIGURATION)
-        told = sorted((v, id_, True) for id_, v in self.rows.items() if v > (since or 0))
-        told += sorted((v, id_, False) for id_, v in self.deleted.items() if since is not None and v > since)
-        skipped = given_.get("skiptoken", 0)
-        page, rest = told[skipped : skipped + PAGE], told[skipped + PAGE :]
+        told = [(v, id_, True) for id_, v in self.rows.items() if v > (since or 0)]
+        told += [(DELETIONS + v, id_, False) for id_, v in self.deleted.items() if since is not None and v > since]
+        left = sorted(each for each in told if each[0] > given_.get("skiptoken", 0))
+        page, rest = left[:PAGE], left[PAGE:]
         base = f"/api/data/v9.2/{self.source.entity_set}?"
         found = {"value": [self._row(*each) for each in page]}
         if not rest:
             return await self._answered({**found, "@odata.deltaLink": f"{base}$deltatoken={start}"})
         more = f"$deltatoken={since}&" if since is not None else ""
-        link = f"{base}{more}skiptoken={skipped + PAGE}&starttoken={start}"
+        link = f"{base}{more}skiptoken={page[-1][0]}&starttoken={start}"
         return await self._answered({**found, "@odata.nextLink": link})
 
     async def _answered(self, found: dict[str, Any]) -> dict[str, Any]:
