@@ -6,44 +6,37 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from emulators.dataverse import constants
 from emulators.dataverse.harness import Running, running
 from emulators.dataverse.seeding import fixed_id, seed
 from local.virtual import MemoryState, MemoryTable
 from shared.azure.shared_state import parsed
 from shared.config import sync_toml
 from shared.dataverse.change_tracking import changes, first_link
-from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
 from shared.model.errors import DataverseError
 from shared.model.record import Record
-from shared.sync.links import LOOKUP_TABLE
 from shared.sync.missed_changes import MissedChanges, sources_of
 from shared.sync.missed_changes_place import Place
 from shared.sync.synced_versions import SyncedVersions
-from tests.support.values import NOON
+from tests.support.simulators import dataverse_of
+from tests.support.values import NOON, to
 
 RULES = sync_toml.load(Path(__file__).parents[2] / "sync.toml")
 WEEK = 7 * 86_400.0
 
 
 class App:
-    """The app's side. It signs in by `token`."""
+    """The app's side."""
 
     def __init__(self, api: Running) -> None:
         self.api = api
         self.taken: list[Record] = []
         self.compared: list[str] = []
         self.state = MemoryState(MemoryTable(seconds=0))
-        http = httpx.AsyncClient(base_url=constants.ORGANIZATION_URL, transport=api.transport())
         self.clock = asyncio.get_running_loop().time
-        self.client = DataverseClient(http, self, clock=self.clock, sleep=asyncio.sleep)  # type: ignore[arg-type]  # only token() is called
-
-    async def token(self) -> str:
-        return self.api.access_token()
+        self.client = dataverse_of(api)
 
     async def take_up(self, records: Sequence[Record], opportunities: Sequence[Record]) -> None:
         self.taken += records
@@ -90,11 +83,9 @@ def _id(*names: object) -> str:
 def _connection(number: int, deal: int) -> dict[str, Any]:
     return {
         "connectionid": _id("connection", number),
-        "_record1id_value": _id("deal", deal),
-        "_record1id_value" + LOOKUP_TABLE: "opportunity",
-        "_record2id_value": _id("contact", 1),
-        "_record2id_value" + LOOKUP_TABLE: "contact",
         "_record2roleid_value": _id("role", 1),
+        **to("_record1id_value", "opportunity", _id("deal", deal)),
+        **to("_record2id_value", "contact", _id("contact", 1)),
     }
 
 

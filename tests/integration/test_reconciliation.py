@@ -5,13 +5,12 @@ The app's own reader and engine between both simulators.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from emulators.dataverse import constants
@@ -27,7 +26,6 @@ from shared.config import sync_toml
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
 from shared.marketo.client import MarketoClient
-from shared.marketo.limiter import Pacer
 from shared.model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES
 from shared.model.outcome import Synced
 from shared.model.record import Record
@@ -40,6 +38,7 @@ from shared.sync.runs.model import Run, RunKind, Scope, new_run
 from shared.sync.runs.page import SKIPPED
 from shared.sync.schema import Schema
 from shared.transport import call_count
+from tests.support.simulators import dataverse_of, marketo_of
 
 CONFIG = sync_toml.load(Path("sync.toml"))
 SMALL = Size(users=10, accounts=8, persons=80, opportunities=20, connections=40)
@@ -136,29 +135,11 @@ class Both:
 @pytest.fixture
 async def both() -> AsyncIterator[Both]:
     async with running(empty=True) as dynamics, running_marketo(Instance()) as marketo:
-        loop = asyncio.get_running_loop()
-        http = httpx.AsyncClient(base_url=constants.ORGANIZATION_URL, transport=dynamics.transport())
-        of_dynamics: Any = _SignedIn(dynamics.access_token)
-        of_marketo: Any = _SignedIn(lambda: marketo.rest.headers["Authorization"].removeprefix("Bearer "))
-        dataverse = DataverseClient(http, of_dynamics, clock=loop.time, sleep=asyncio.sleep)
-        pacer = Pacer(10_000, 10, clock=loop.time, sleep=asyncio.sleep)
-        client = MarketoClient(marketo.rest, of_marketo, pacer, clock=loop.time, sleep=asyncio.sleep)
-        found = Both(dynamics, marketo.instance, dataverse, client)
+        found = Both(dynamics, marketo.instance, dataverse_of(dynamics), marketo_of(marketo))
         seed(dynamics.environment, found.world.seed_body())
         await found.sync()
         yield found
-        await dataverse.close()
-
-
-class _SignedIn:
-    def __init__(self, token: Callable[[], str]) -> None:
-        self._token = token
-
-    async def token(self) -> str:
-        return self._token()
-
-    def refuse(self, _token: str) -> None:
-        raise AssertionError("the token was refused")
+        await found.dataverse.close()
 
 
 def kinds(found: list[Difference]) -> Counter[tuple[str, Kind, tuple[str, ...]]]:

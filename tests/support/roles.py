@@ -25,10 +25,7 @@ from shared.cli.register.plan import plan
 from shared.cli.register.rows import Writer, read_columns
 from shared.cli.register.wanted import queue_target, wanted
 from shared.config.sync_toml import SyncConfig
-from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
-from shared.marketo.client import MarketoClient
-from shared.marketo.limiter import Pacer
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Parent
 from shared.model.record import Record, encode
@@ -41,6 +38,7 @@ from shared.sync.reference_state import ReferenceState
 from shared.sync.scheduling import Bursts
 from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
+from tests.support.simulators import dataverse_of, marketo_of
 from tests.support.state import SharedState
 
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
@@ -52,10 +50,6 @@ UPSERT, LOOK, WHOSE, DELETE = (
 )
 #: What is to come within this time is waited for: a row that changes again a moment later waits for some seconds.
 SOON = timedelta(seconds=10)
-
-
-class Crash(BaseException):
-    """The process is gone."""
 
 
 def mapping(**more: Any) -> SyncConfig:
@@ -79,27 +73,7 @@ class App:
         self.waiting: list[Outgoing] = []
         self.parked: list[tuple[Parent, str, Record]] = []
         self.passed = timedelta()
-        loop = asyncio.get_running_loop()
-        clock, sleep = loop.time, asyncio.sleep
-        self.dataverse = DataverseClient(
-            httpx.AsyncClient(base_url=constants.ORGANIZATION_URL, transport=dynamics.transport()),
-            self,  # type: ignore[arg-type]  # signs in by the two methods below
-            clock=clock,
-            sleep=sleep,
-        )
-        self.client = MarketoClient(
-            marketo.rest,
-            _SignedIn(marketo),  # type: ignore[arg-type]  # likewise
-            Pacer(10_000, 10, clock=clock, sleep=sleep),
-            clock=clock,
-            sleep=sleep,
-        )
-
-    async def token(self) -> str:
-        return self.dynamics.access_token()
-
-    def refuse(self, _token: str) -> None:
-        raise AssertionError("the token was refused")
+        self.dataverse, self.client = dataverse_of(dynamics), marketo_of(marketo)
 
     async def start(self, config: SyncConfig) -> None:
         """Register what the app needs, and start it; it remembers nothing of an earlier process."""
@@ -207,13 +181,8 @@ class App:
         raise AssertionError("it goes on for ever")
 
     async def _deliver(self, name: str, messages: list[Outgoing]) -> None:
-        """As the broker does: what is not settled when the process dies comes again."""
         self.waiting = [message for message in self.waiting if message not in messages]
-        try:
-            await self.pipeline.sync(name, [Incoming(message.body, self.now()) for message in messages])
-        except Crash:
-            self.waiting += messages
-            raise
+        await self.pipeline.sync(name, [Incoming(message.body, self.now()) for message in messages])
 
     async def later(self) -> None:
         """Deliver what waits for its time."""
@@ -290,17 +259,6 @@ class App:
         await work
         await self.pump()
         return self.calls() - before
-
-
-class _SignedIn:
-    def __init__(self, marketo: Marketo) -> None:
-        self._marketo = marketo
-
-    async def token(self) -> str:
-        return self._marketo.rest.headers["Authorization"].removeprefix("Bearer ")
-
-    def refuse(self, _token: str) -> None:
-        raise AssertionError("the token was refused")
 
 
 @asynccontextmanager
