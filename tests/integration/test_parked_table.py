@@ -18,19 +18,7 @@ from shared.azure.table import PAGE, TRANSACTION, Account
 from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent
-from tests.support.parked_table import (
-    NOON,
-    asked,
-    children,
-    company,
-    due,
-    ids,
-    keep,
-    opened,
-    pages,
-    parked,
-    request,
-)
+from tests.support.parked_table import NOON, asked, children, company, due, ids, keep, opened, pages, parked, request
 from tests.support.values import guid
 
 
@@ -82,22 +70,12 @@ async def test_who_is_asked_for_while_it_waits_still_has_its_children_follow(sto
 async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transactions(store: Store, parent: Parent) -> None:
     count = PAGE + TRANSACTION + 7
     await keep(store, (parked(parent, n) for n in range(count)))
-    found = await pages(store, parent)
-    assert [len(page) for page in found if page] == [PAGE, TRANSACTION + 7]
-    assert len({child.record.id for page in found for child in page}) == count
-    for page in found:
-        await store.remove(page)
-    assert await children(store, parent) == []
-
-
-async def test_a_page_that_is_removed_meanwhile_makes_the_next_one_skip_nothing(store: Store, parent: Parent) -> None:
-    """So a release goes: send, remove, next page."""
-    await keep(store, (parked(parent, n) for n in range(PAGE + 50)))
+    assert [len(page) for page in await pages(store, parent) if page] == [PAGE, TRANSACTION + 7]
     seen: list[str] = []
-    async for page in store.children(parent):
+    async for page in store.children(parent):  # as a release does: send, remove, next page
         seen += [child.record.id for child in page]
         await store.remove(page)
-    assert len(seen) == len(set(seen)) == PAGE + 50
+    assert len(seen) == len(set(seen)) == count
     assert await children(store, parent) == []
 
 
@@ -129,7 +107,7 @@ async def test_nothing_to_park_or_remove_is_no_error(store: Store) -> None:
 
 async def test_instances_share_the_table_and_the_first_use_by_many_at_once_makes_it(azurite: str) -> None:
     table = f"t{uuid4().hex}"
-    parents = [company() for _ in range(20)]
+    parents = [company() for _ in range(8)]
     async with opened(azurite, table) as one, opened(azurite, table) as other:
         await asyncio.gather(*(s.put([request(p)]) for s in (one, other) for p in parents))
         for store in (one, other):

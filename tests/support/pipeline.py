@@ -11,16 +11,13 @@ from shared.azure.parked_rows import Parked
 from shared.azure.service_bus import Outgoing
 from shared.dataverse.notifications import Notification
 from shared.model.entities import Entity
-from shared.model.errors import (
-    BrokerUnavailableError,
-    MsiSyncError,
-    StorageUnavailableError,
-)
+from shared.model.errors import BrokerUnavailableError, MsiSyncError, StorageUnavailableError
 from shared.model.outcome import Outcome, Parent, Synced
 from shared.model.record import Record, decode
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.incoming import Incoming
 from shared.sync.scheduling import Bursts, Windows
+from shared.transport import call_count
 from tests.support.values import guid
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -89,6 +86,7 @@ class World:
         self.heard: list[datetime] = []
         self.links: list[Parked] = []
         self.unparked: list[Parked] = []
+        self.told_runs: list[tuple[list[str], int]] = []
         self.pipeline = pipeline_around(
             self,
             bursts=Bursts(burst_batch=3, seconds=20.0, now=lambda: NOON),
@@ -102,6 +100,7 @@ class World:
             look_again=self.look_again,
             now=lambda: NOON,
             delivered=self.heard.append,
+            tell_runs=self.tell_runs,
         )
 
     async def of(self, parents: Sequence[Record]) -> AsyncIterator[list[Record]]:
@@ -155,6 +154,7 @@ class World:
     ) -> list[tuple[Record, Outcome]]:
         self.windows, self.received, self.entity = windows, received, entity
         self.synced += records
+        call_count.count("marketo")
         return [(record, self.outcome) for record in records]
 
     async def lost_after(self, *given: Any) -> list[tuple[Record, Outcome]]:
@@ -177,6 +177,10 @@ class World:
 
     async def note(self, entity_name: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         assert (entity_name, len(outcomes)) == self.counted[-1]
+
+    async def tell_runs(self, outcomes: Sequence[tuple[Record, Outcome]], calls: int) -> None:
+        assert outcomes == self.settled, "told before it was settled"
+        self.told_runs.append(([record.run for record, _ in outcomes], calls))
 
     async def tend(self) -> None:
         self.counted.append(("tended", 0))

@@ -39,9 +39,9 @@ class KilledError(BaseException):
 
 
 class Work:
-    """Compares rows in place of shared/sync/reconciliation.py: `RunWorld.drifted` says what it finds."""
+    """Compares rows in place of shared/sync/reconciliation.py: `World.drifted` says what it finds."""
 
-    def __init__(self, world: "RunWorld") -> None:
+    def __init__(self, world: "World") -> None:
         self.world = world
 
     async def columns(self, _: str, *, anew: bool = False) -> frozenset[str]:
@@ -69,7 +69,7 @@ class Work:
         return found
 
 
-class RunWorld:
+class World:
     """`rows` of Dynamics by table, each (createdon, id); `marketo`: how often each record was stored.
 
     `rules`: sync.toml. `drifted`: rows that a comparison finds different until they are synced; `compared`: how often

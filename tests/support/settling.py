@@ -6,11 +6,7 @@ from typing import Any
 
 from shared.azure.service_bus import Outgoing
 from shared.model.entities import ENTITIES, Entity
-from shared.model.outcome import (
-    Outcome,
-    Parent,
-    WillNotCome,
-)
+from shared.model.outcome import Outcome, Parent, WillNotCome
 from shared.model.record import Record
 from shared.sync.scheduling import AT_ONCE, Windows
 from shared.sync.settlement import Settler

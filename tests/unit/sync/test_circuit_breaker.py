@@ -167,14 +167,12 @@ async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call
     assert second == [42.0]
 
 
-@pytest.mark.parametrize(("minutes", "calls"), [(0, 1), (60, 14)])
-async def test_an_hours_outage_does_not_resend_a_large_backlog_again_and_again(minutes: int, calls: int) -> None:
+async def test_an_hours_outage_does_not_resend_a_large_backlog_again_and_again(world: World) -> None:
     """100,000 records in messages of 100, each sent again as often as it comes while the circuit is open."""
-    world = World()
     circuits = world.instances[0]
     backlog = [(0.0, 100)] * 1000
     messages = records = 0
-    while backlog[0][0] <= minutes * MINUTE:
+    while backlog[0][0] <= 60 * MINUTE:
         moment = backlog[0][0]
         world.clock.now = NOON + timedelta(seconds=moment)
         batch = 0
@@ -186,13 +184,11 @@ async def test_an_hours_outage_does_not_resend_a_large_backlog_again_and_again(m
                 heapq.heappush(backlog, (round(moment + delay, 3), len(part)))
                 messages += 1
                 records += len(part)
-        if minutes == 0 and backlog[0][0] > 0:
-            break
     assert sum(count for _, count in backlog) == 100_000
-    assert len(world.calls) == calls
-    assert records / 100_000 <= (1 if minutes == 0 else 9)
-    assert messages / 1000 <= (1.1 if minutes == 0 else 10)
-    last = max(backlog)[0] - minutes * MINUTE
+    assert len(world.calls) == 14
+    assert records / 100_000 <= 9
+    assert messages / 1000 <= 10
+    last = max(backlog)[0] - 60 * MINUTE
     assert last <= 5 * MINUTE + 900, "when Marketo is back, the last of them comes within some minutes"
 
 
@@ -206,17 +202,6 @@ async def test_the_state_tells_operators_since_when_until_when_and_why(world: Wo
         "reason": "marketo 502: bad gateway", "failures": 2, "code": "502",
     }  # fmt: skip
     assert dumped(parsed(Outage, found)) == found
-
-
-async def test_a_row_of_another_version_is_no_circuit(world: World) -> None:
-    await world.work()
-    world.storage.rows["person"] = json.dumps({"of": "another version"})
-    world.error = None
-    world.clock.tick(MINUTE)
-    assert await world.work() == 1000
-    world.error = gateway()
-    await world.work()
-    assert parsed(Outage, json.loads(world.storage.rows["person"]))
 
 
 async def test_only_transitions_are_written(world: World) -> None:
@@ -249,12 +234,9 @@ async def test_an_instance_does_not_believe_that_this_apps_share_is_used_up_sinc
     assert await world.work(1) == 1000
 
 
-@pytest.mark.parametrize("error", ["away", "rubbish"])
-async def test_storage_that_fails_matters_to_nobody(world: World, error: str) -> None:
-    if error == "away":
-        world.storage.away = True
-    else:
-        world.storage.rows["person"] = '{"since": 7}'
+@pytest.mark.parametrize(("away", "rows"), [(True, {}), (False, {"person": '{"since": 7}'})], ids=["away", "rubbish"])
+async def test_storage_that_fails_matters_to_nobody(world: World, away: bool, rows: dict[str, str]) -> None:
+    world.storage.away, world.storage.rows = away, dict(rows)
     await world.work()
     assert await world.work() == 0
     world.clock.tick(MINUTE)
@@ -266,22 +248,13 @@ async def test_storage_that_fails_matters_to_nobody(world: World, error: str) ->
     assert [tries for _, tries in world.calls] == [3, 1, 1, 3, 3, 3]
 
 
-async def test_without_storage_it_works_for_this_process() -> None:
-    world = World(shared=False)
-    await world.work()
-    world.error = None
-    assert await world.work() == 0
-    world.clock.tick(MINUTE)
-    assert await world.work() == 1000
-
-
 @pytest.mark.parametrize("instances", [1, 3])
 async def test_of_many_that_come_at_the_same_moment_one_probes(instances: int) -> None:
     world = World(instances)
-    error = world.error = DataverseError("503", "", kind=Kind.TRANSIENT)
+    world.error = DataverseError("503", "", kind=Kind.TRANSIENT)
     for instance in range(instances):
         await world.work(instance, system="dataverse")
-    opened = len(world.calls)
+    assert len(world.calls) == 1
     entities = ("sales_person", "company", "person", "opportunity", "opportunity_role")
     for _ in range(5):
         world.clock.tick(5 * MINUTE)
@@ -291,8 +264,6 @@ async def test_of_many_that_come_at_the_same_moment_one_probes(instances: int) -
             *(world.work(n, "person", system="dataverse") for n in range(instances)),
         )
         assert [tries for _, tries in world.calls] == [1]
-    assert opened == 1
-    assert error.kind is Kind.TRANSIENT
 
 
 moves = st.lists(
@@ -327,11 +298,6 @@ async def test_whatever_happens_there_is_at_most_one_call_a_minute_while_all_fai
     assert world.storage.rows == {}
 
 
-async def test_the_one_that_waits_has_more_tries_than_any_call_makes() -> None:
-    async with World().instances[0].call("marketo") as tries:
-        assert tries == UNLIMITED
-
-
 async def test_work_without_records_is_its_own_probe_and_closes_the_circuit() -> None:
     clock = WallClock()
     circuits = Circuits(None, seconds=MINUTE, now=clock)
@@ -352,16 +318,6 @@ async def test_work_without_records_is_its_own_probe_and_closes_the_circuit() ->
     assert await attempt(None) == UNLIMITED
 
 
-async def believed(world: World, *, since: float, until: float, code: str = "502") -> bool:
-    """Whether an outage that another instance has noted stops this one. Times in seconds from now."""
-    now = world.clock()
-    outage = Outage(now + timedelta(seconds=since), now + timedelta(seconds=until), "gone", 1, code)
-    world.storage.rows["person"] = json.dumps(dumped(outage))
-    world.clock.tick(2 * MINUTE)
-    world.error = None
-    return await world.work() == 0
-
-
 @pytest.mark.parametrize(
     ("since", "until", "code", "counts"),
     [
@@ -373,7 +329,11 @@ async def believed(world: World, *, since: float, until: float, code: str = "502
     ],
 )
 async def test_an_outage_that_a_wrong_clock_has_noted_stops_nobody(
-    since: float, until: float, code: str, counts: bool, caplog: pytest.LogCaptureFixture
+    world: World, since: float, until: float, code: str, *, counts: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await believed(World(), since=since, until=until, code=code) is counts
+    outage = Outage(NOON + timedelta(seconds=since), NOON + timedelta(seconds=until), "gone", 1, code)
+    world.storage.rows["person"] = json.dumps(dumped(outage))
+    world.clock.tick(2 * MINUTE)
+    world.error = None
+    assert (await world.work() == 0) is counts
     assert ("an instance's clock is wrong" in caplog.text) is not counts

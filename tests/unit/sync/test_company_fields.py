@@ -1,7 +1,6 @@
 """What persons say of a company stays away from the companies that they are linked to in Marketo."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +14,9 @@ from shared.model.record import Record
 from shared.sync.batch import Batch, Candidate
 from shared.sync.company_fields import Companies
 from shared.sync.marketo_cache import PRESENT_SECONDS
+from tests.support.values import NOON, guid
 
-NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 COMPANY_FIELDS = frozenset({"company", "region"})
-
-
-def guid(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012d}"
 
 
 class World:

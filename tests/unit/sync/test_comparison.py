@@ -8,14 +8,7 @@ from shared.model.entities import OPPORTUNITY_ROLE, PERSON
 from shared.model.outcome import Parent
 from shared.model.record import Record
 from shared.sync.batch import Candidate
-from shared.sync.comparison import (
-    Doubt,
-    Kind,
-    differences_of,
-    differing,
-    doubt_of,
-    wrong_links,
-)
+from shared.sync.comparison import Doubt, Kind, differences_of, differing, doubt_of, wrong_links
 from tests.support.values import NOON, guid
 
 OWNER, COMPANY = "externalSalesPersonId", "externalCompanyId"
@@ -40,12 +33,6 @@ def test_links_are_compared_as_far_as_marketo_can_change_them() -> None:
     assert wrong_links(PERSON, {OWNER: None, COMPANY: None}, stored) == (OWNER,), "nobody leaves a company"
     assert wrong_links(PERSON, {}, stored) == (), "what is not known is not sent"
     assert wrong_links(PERSON, {OWNER: SELLER, COMPANY: ACCOUNT}, {OWNER: guid(7).upper(), COMPANY: guid(8)}) == ()
-
-
-def test_a_row_that_is_as_it_should_be_is_no_doubt() -> None:
-    assert (
-        doubt_of(PERSON, sent({"city": "Ulm"}, externalSalesPersonId=SELLER), [{"city": "Ulm", OWNER: guid(7)}]) is None
-    )
 
 
 def test_of_a_person_in_a_company_the_company_s_fields_are_not_compared() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shared.model.codes import Kind
 from shared.model.entities import COMPANY, PERSON, Entity
 from shared.model.errors import DataverseError
-from shared.model.outcome import Failed, Retry
+from shared.model.outcome import Failed
 from shared.sync.delete_brake import KIND, DeleteBrake
 from tests.support.state import SharedState
 from tests.support.values import NOON
@@ -125,14 +125,6 @@ async def test_what_comes_again_is_not_counted(world: World) -> None:
     await world.take(200)
     await world.brake.give_back(PERSON, 350)
     assert await world.take(350) == 350
-
-
-async def test_without_storage_nothing_is_admitted(world: World) -> None:
-    world.state.storage_away = True
-    granted, stopped = await world.brake.let_go(PERSON, ["one"])
-    assert list(granted) == []
-    assert isinstance(stopped, Retry)
-    assert stopped.code == "StorageAway"
 
 
 @pytest.mark.parametrize(("most_rows", "limit"), [(0, 500), (18_000, 900)])

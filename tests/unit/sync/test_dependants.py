@@ -13,7 +13,7 @@ from shared.sync.dependants import Dependants
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.reference_state import ReferenceState
 from tests.support.state import SharedState
-from tests.support.values import NOON, guid
+from tests.support.values import NOON, guid, to
 
 OWNED = ("account", "lead", "contact", "opportunity")
 
@@ -126,9 +126,8 @@ async def test_rows_of_the_teams_that_a_user_administers_follow_it_where_it_stan
 
 
 async def test_the_rows_of_a_team_follow_its_administrator(world: World) -> None:
-    led_by: Any = lambda user: {"_administratorid_value": user, "_administratorid_value" + LOOKUP_TABLE: "systemuser"}  # noqa: E731
-    for administrator, follows in ((USER, True), (USER, False), (guid(7), True), (None, True)):
-        world.rows_of["teams"][TEAM] = led_by(administrator) if administrator else {"_administratorid_value": None}
+    for administrator, follows in ((USER, True), (USER, False), (guid(7), True), ("", True)):
+        world.rows_of["teams"][TEAM] = to("_administratorid_value", "systemuser", administrator)
         assert bool(await world.of(changed("team", TEAM))) == follows
 
 

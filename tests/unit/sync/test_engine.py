@@ -15,7 +15,7 @@ from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Deferred, Failed, Later, Parent, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.lookups import KEEP_SECONDS
-from tests.support.organisation import PERSON, Row, World, owned_by
+from tests.support.organisation import PERSON, Row, World
 from tests.support.values import NOON, guid
 
 
@@ -40,12 +40,6 @@ async def test_leads_and_contacts_of_one_batch_share_a_call(world: World) -> Non
     assert len(world.marketo.upserts) == 1
 
 
-async def test_a_row_that_is_gone_is_skipped_and_its_neighbour_goes_on(world: World) -> None:
-    world.parents()
-    outcomes = await world.sync("person", Record("contact", guid(99), NOON, absent=2), world.person(10))
-    assert sorted(map(repr, outcomes)) == sorted(map(repr, [Skipped("RowGone"), Synced("created")]))
-
-
 async def test_a_row_that_is_not_there_is_looked_for_again_and_then_it_is_gone(world: World) -> None:
     """A step that is registered as synchronous posts before its transaction is committed."""
     world.parents()
@@ -68,22 +62,9 @@ async def test_a_row_that_the_security_role_hides_is_told_at_once(world: World) 
     assert "Read on the table contact" in hidden.message
 
 
-async def test_many_rows_that_are_not_there_are_asked_for_a_hundred_at_a_time(world: World) -> None:
-    missing = [Record("contact", guid(n), NOON, absent=2) for n in range(1000, 1150)]
-    outcomes = await world.sync("person", *missing)
-    assert outcomes == [Skipped("RowGone")] * 150
-    assert world.dataverse.asked_one_by_one == [100, 50]
-
-
 async def test_a_delete_is_recorded_and_costs_marketo_no_request(world: World) -> None:
     assert await world.sync("person", Record("contact", guid(10), NOON, "delete")) == [Skipped("Deleted")]
     assert world.marketo.finds == world.marketo.upserts == []
-
-
-async def test_a_delete_beside_an_edit_of_the_row_is_settled_by_reading_it(world: World) -> None:
-    world.parents()
-    edit = world.person(10)
-    assert await world.sync("person", edit, Record("contact", edit.id, NOON, "delete")) == [Synced("created")]
 
 
 @pytest.mark.parametrize("table", ["incident", "customeropportunityrole", "account"])
@@ -142,19 +123,6 @@ async def test_a_role_that_cannot_be_seen_is_tried_again_and_never_sent_under_an
     assert [row["role"] for row in world.marketo.upserts[0]] == ["Champion"]
 
 
-async def test_an_owner_who_cannot_be_seen_leaves_the_link_that_marketo_has(world: World) -> None:
-    account = Record("account", world.dataverse.put("account", guid(60), name="A", **owned_by(guid(61))), NOON)
-    assert await world.sync("company", account) == [Synced("created")]
-    assert world.marketo.upserts == [[{"company": "A", "externalCompanyId": guid(60)}]]
-
-
-async def test_edits_of_one_row_are_one_upsert_and_one_outcome(world: World) -> None:
-    world.parents()
-    person = world.person(10)
-    assert await world.sync("person", person, person, person) == [Synced("created")]
-    assert [len(sent) for sent in world.marketo.upserts] == [1]
-
-
 async def test_a_row_that_is_saved_again_is_sent_again_whatever_was_sent_before(world: World) -> None:
     """Marketo may have lost the record meanwhile, or a form may have changed it there."""
     world.parents()
@@ -209,13 +177,6 @@ async def test_company_fields_that_marketo_refuses_all_the_same_are_left_out_and
     assert world.marketo.upserts[-1] == [
         {"firstName": "Ann", "externalPersonId": guid(10), "externalSalesPersonId": None}
     ]
-
-
-async def test_users_that_are_no_sales_persons_are_skipped_with_the_reason(world: World) -> None:
-    app = world.dataverse.put("systemuser", guid(7), internalemailaddress="a@b.com", applicationid=guid(8))
-    nobody = world.dataverse.put("systemuser", guid(9), internalemailaddress=None)
-    outcomes = await world.sync("sales_person", Record("systemuser", app, NOON), Record("systemuser", nobody, NOON))
-    assert outcomes == [Skipped("ApplicationUser"), Skipped("UserWithoutMail")]
 
 
 situations = st.lists(

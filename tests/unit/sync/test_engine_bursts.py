@@ -108,13 +108,6 @@ async def test_a_record_that_met_no_parent_asks_marketo_and_then_is_parked(world
     assert world.sizes("find") == ([1] if there else [1, 1]), "the parent, and whether Marketo has the record already"
 
 
-async def test_without_a_burst_the_parent_is_asked_for_at_once() -> None:
-    world = World(burst=False)
-    world.company_of = {guid(1): guid(900)}
-    assert await world.sync(contact(1)) == [(contact(1), Deferred((Parent("company", "account", guid(900)),)))]
-    assert world.sizes("find") == [1, 1], "the parent, and whether Marketo has the record already"
-
-
 async def test_what_fills_no_call_waits_a_cycle_and_the_oldest_go_first(world: World) -> None:
     people = [replace(contact(n), first_seen=NOON - timedelta(seconds=n)) for n in range(650)]
     outcomes = await world.sync(*people)
@@ -132,8 +125,7 @@ async def test_what_has_waited_a_cycle_goes_with_all_that_is_there(world: World)
     assert world.sizes("upsert") == [41]
 
 
-async def test_while_more_messages_are_waiting_only_full_calls_are_made_whoever_has_waited() -> None:
-    world = World()
+async def test_while_more_messages_are_waiting_only_full_calls_are_made_whoever_has_waited(world: World) -> None:
     world.windows = replace(world.windows, more=True)
     people = [replace(contact(n, collected=True), first_seen=NOON - timedelta(seconds=n)) for n in range(350)]
     outcomes = dict(await world.sync(*people))

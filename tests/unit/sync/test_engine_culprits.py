@@ -20,14 +20,6 @@ async def test_a_poison_record_is_found_and_the_other_299_are_stored() -> None:
     assert len(world.calls) <= 1 + 10
 
 
-@pytest.mark.parametrize("position", [0, 1, 149, 150, 298, 299])
-async def test_a_poison_record_costs_at_most_twelve_more_calls_wherever_it_is(position: int) -> None:
-    world = World(refusing(system_error(), because_of={account(position)}))
-    outcomes = await world.sync(300)
-    assert sum(outcome == Synced("created") for outcome in outcomes.values()) == 299
-    assert len(world.calls) - 1 + 2 <= 12, "the first call is tried three times, the others once"
-
-
 async def test_a_record_that_spoils_a_call_again_is_kept_as_a_dead_letter() -> None:
     world = World(refusing(system_error(), because_of={account(137)}))
     outcomes = await world.sync(300, attempt=1)
@@ -92,13 +84,6 @@ async def test_a_call_refused_for_good_because_of_one_record_costs_the_others_no
     outcomes = await World(refusing(blank, because_of={account(9)})).sync(50)
     assert outcomes.pop(account(9)) == Failed("701", "email cannot be blank", "marketo")
     assert set(outcomes.values()) == {Synced("created")}
-
-
-async def test_every_half_holds_each_record_once() -> None:
-    world = World(refusing(system_error(), because_of={account(0), account(299)}))
-    outcomes = await world.sync(300)
-    assert sum(isinstance(outcome, Synced) for outcome in outcomes.values()) == 298
-    assert all(len(set(call)) == len(call) for call in world.calls)
 
 
 async def test_a_body_that_is_too_large_is_halved_and_a_record_too_large_alone_fails() -> None:

@@ -199,9 +199,8 @@ class World:
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("works", [1.0, 30.0, LONGEST])
 def test_a_creating_call_whose_answer_is_lost_creates_once_however_long_marketo_works(
-    works: float, killed: bool
+    world: World, works: float, killed: bool
 ) -> None:
-    world = World()
     world.marketo.planned = [Call(works, cut=0.3)]
 
     async def work() -> None:
@@ -219,8 +218,7 @@ def test_a_creating_call_whose_answer_is_lost_creates_once_however_long_marketo_
     assert len(world.marketo.calls) <= 1 + PARTS
 
 
-def test_others_go_on_while_some_wait_for_a_lost_call() -> None:
-    world = World()
+def test_others_go_on_while_some_wait_for_a_lost_call(world: World) -> None:
     world.marketo.planned = [Call(LONGEST, cut=0.3)]
 
     async def work() -> None:
@@ -240,8 +238,7 @@ def test_others_go_on_while_some_wait_for_a_lost_call() -> None:
     world.run(work())
 
 
-def test_an_older_value_that_is_still_at_work_does_not_overtake_a_newer_one() -> None:
-    world = World()
+def test_an_older_value_that_is_still_at_work_does_not_overtake_a_newer_one(world: World) -> None:
     world.marketo.planned = [Call(), Call(LONGEST, cut=0.3)]
 
     async def work() -> None:

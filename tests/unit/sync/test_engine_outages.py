@@ -130,8 +130,9 @@ def away(kind: Kind = Kind.TRANSIENT, code: str = "502", **facts: Any) -> Market
     return MarketoError(code, "away", kind=kind, **facts)
 
 
-async def test_an_hour_without_marketo_with_a_large_backlog_costs_a_probe_at_a_time_and_few_messages() -> None:
-    world = World()
+async def test_an_hour_without_marketo_with_a_large_backlog_costs_a_probe_at_a_time_and_few_messages(
+    world: World,
+) -> None:
     world.backlog(3_000)
     world.error = away()
     await world.consume(HOUR)
@@ -149,16 +150,14 @@ async def test_an_hour_without_marketo_with_a_large_backlog_costs_a_probe_at_a_t
     assert world.dead == 0
 
 
-async def test_an_outage_uses_up_no_attempt() -> None:
-    world = World()
+async def test_an_outage_uses_up_no_attempt(world: World) -> None:
     world.error = away()
     outcomes = await world.sync(1000, attempt=3)
     assert all(isinstance(outcome, Retry) and not outcome.counted for outcome in outcomes.values())
     assert min(outcome.after for outcome in outcomes.values() if isinstance(outcome, Retry)) >= 60
 
 
-async def test_what_waits_is_spread_in_order_over_seconds_and_shares_messages() -> None:
-    world = World()
+async def test_what_waits_is_spread_in_order_over_seconds_and_shares_messages(world: World) -> None:
     world.error = away()
     await world.sync(10)
     world.error = None
@@ -170,8 +169,7 @@ async def test_what_waits_is_spread_in_order_over_seconds_and_shares_messages() 
     assert {getattr(outcome, "code", "") for outcome in outcomes.values()} == {"CircuitOpen"}
 
 
-async def test_a_call_without_records_probes_and_the_whole_batch_follows_when_it_goes_well() -> None:
-    world = World()
+async def test_a_call_without_records_probes_and_the_whole_batch_follows_when_it_goes_well(world: World) -> None:
     world.error = away()
     await world.sync(300)
     world.error = None
@@ -182,8 +180,7 @@ async def test_a_call_without_records_probes_and_the_whole_batch_follows_when_it
     assert list(dict.fromkeys(records for _, records in world.calls)) == [0, 300, 100]
 
 
-async def test_dataverse_away_costs_no_call_of_marketo_and_one_read_a_probe() -> None:
-    world = World()
+async def test_dataverse_away_costs_no_call_of_marketo_and_one_read_a_probe(world: World) -> None:
     world.dataverse_error = DataverseError("503", "away", kind=Kind.TRANSIENT)
     world.backlog(3_000)
     await world.consume(HOUR)
@@ -194,8 +191,7 @@ async def test_dataverse_away_costs_no_call_of_marketo_and_one_read_a_probe() ->
     assert len(world.stored) == 3_000
 
 
-async def test_a_day_that_is_used_up_is_waited_for_in_the_queue_without_further_calls() -> None:
-    world = World()
+async def test_a_day_that_is_used_up_is_waited_for_in_the_queue_without_further_calls(world: World) -> None:
     world.backlog(5_000)
     world.error = away(Kind.DAILY, "607", retry_after=6 * HOUR)
     await world.consume(5 * HOUR)
@@ -209,32 +205,23 @@ async def test_a_day_that_is_used_up_is_waited_for_in_the_queue_without_further_
     assert world.dead == 0
 
 
-async def test_a_wrong_permission_stops_the_entity_and_not_the_day() -> None:
-    world = World()
-    world.backlog(3_000)
-    world.error = away(Kind.CONFIGURATION, "603")
-    await world.consume(HOUR)
-    assert len(world.calls) <= 15 + 60
-    world.error = None
-    await world.consume(3 * HOUR)
-    assert len(world.stored) == 3_000
-
-
-@pytest.mark.parametrize(("kind", "code"), [(Kind.SPLIT, "611"), (Kind.UNKNOWN, "799")])
-async def test_a_refusal_without_reason_of_everything_is_an_outage_too(kind: Kind, code: str) -> None:
-    world = World()
+@pytest.mark.parametrize(
+    ("kind", "code", "most"),
+    [(Kind.CONFIGURATION, "603", 75), (Kind.SPLIT, "611", 150), (Kind.UNKNOWN, "799", 150)],
+    ids=["no permission", "a system error", "a code that nobody knows"],
+)
+async def test_a_refusal_of_everything_is_an_outage_too(world: World, kind: Kind, code: str, most: int) -> None:
     world.backlog(2_000)
     world.error = away(kind, code)
     await world.consume(HOUR)
-    assert len(world.calls) <= 150, "the culprit is looked for at first, then there are probes"
+    assert len(world.calls) <= most, "the culprit is looked for at first, then there are probes"
     assert world.dead == 0
     world.error = None
     await world.consume(5 * HOUR)
     assert len(world.stored) == 2_000
 
 
-async def test_calls_that_take_marketo_too_long_are_halved_until_they_go_through() -> None:
-    world = World()
+async def test_calls_that_take_marketo_too_long_are_halved_until_they_go_through(world: World) -> None:
     world.too_slow_from = 100
     world.backlog(2_000)
     await world.consume(HOUR)
@@ -242,8 +229,7 @@ async def test_calls_that_take_marketo_too_long_are_halved_until_they_go_through
     assert world.dead == 0
 
 
-async def test_a_record_that_marketo_refuses_during_a_probe_is_refused_and_the_others_follow() -> None:
-    world = World()
+async def test_a_record_that_marketo_refuses_during_a_probe_is_refused_and_the_others_follow(world: World) -> None:
     world.error = away()
     await world.sync(5)
     world.passed += 60

@@ -1,6 +1,7 @@
 """The engine when Marketo refuses or a row is odd: whom it concerns, what is tried again, and when. Companies."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,22 +68,6 @@ async def test_a_code_that_no_document_names_is_tried_again_and_counted() -> Non
     assert outcomes.pop(account(7)) == Retry(60.0, "1999", "Sunspots", counted=True)
     whole = MarketoError("799", "Sunspots", kind=marketo_response("799"))
     assert set((await World(refusing(whole)).sync(5)).values()) == {Retry(60.0, "799", "Sunspots", counted=True)}
-
-
-@pytest.mark.parametrize("message", ["Invalid value for field 'industry' and value 'x'", "Field 'industry' not found"])
-async def test_a_refused_field_is_left_out_warned_about_and_the_record_stored(
-    message: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    code = "1006" if "not found" in message else "1003"
-
-    def answer(sent: Sent) -> list[Result]:
-        return [Result("skipped", 0, code, message) if "industry" in row else Result("created") for row in sent]
-
-    world = World(answer)
-    world.odd = {account(7): {"industrycode": 1}}
-    outcomes = await world.sync(20)
-    assert outcomes[account(7)] == Synced("created")
-    assert message in caplog.text
 
 
 def refusing_industry(sent: Sent) -> list[Result]:
@@ -159,20 +144,22 @@ async def test_a_field_that_only_one_record_lacks_is_tried_once_more_and_then_th
     assert world.probes == 0, "the others' success tells that Marketo is well"
 
 
-@pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("1003", 1), ("1014", 1)])
+def call_refused(code: str) -> Callable[[Sent], list[Result]]:
+    return refusing(MarketoError(code, "no", kind=marketo_response(code)), because_of={account(7)})
+
+
+@pytest.mark.parametrize(
+    ("answer", "descriptions"),
+    [
+        (skipping(account(7), "1006"), 2), (skipping(account(7), "1003"), 1), (skipping(account(7), "1014"), 1),
+        (call_refused("1006"), 2), (call_refused("502"), 1),
+    ],
+    ids=["a record: no such field", "a value", "a passing trouble", "a call: no such field", "an outage"],
+)  # fmt: skip
 async def test_after_a_field_was_not_found_the_fields_are_read_anew_before_the_next_try(
-    code: str, descriptions: int
+    answer: Callable[[Sent], list[Result]], descriptions: int
 ) -> None:
-    world = World(skipping(account(7), code))
-    await world.sync(20)
-    await world.sync(20)
-    assert world.descriptions == descriptions
-
-
-@pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("502", 1)])
-async def test_a_field_not_found_may_be_said_of_the_whole_call_too(code: str, descriptions: int) -> None:
-    error = MarketoError(code, "Field 'x' not found", kind=marketo_response(code))
-    world = World(refusing(error, because_of={account(7)}))
+    world = World(answer)
     await world.sync(20)
     await world.sync(20)
     assert world.descriptions == descriptions

@@ -24,7 +24,7 @@ from shared.sync.links import LOOKUP_TABLE
 from shared.sync.reference_state import ReferenceState
 from shared.sync.scheduling import AT_ONCE, Windows
 from shared.sync.schema import Schema
-from tests.support.values import NOON, guid
+from tests.support.values import NOON, guid, to
 from tests.support.vendors import Vendors
 
 TABLES_OF_FILE: dict[str, dict[str, Any]] = {
@@ -35,10 +35,7 @@ TABLES_OF_FILE: dict[str, dict[str, Any]] = {
     "connection": {"fields": {}},
 }
 Row = dict[str, Any]
-
-
-def to(column: str, table: str, number: int) -> Row:
-    return {column: guid(number), column + LOOKUP_TABLE: table}
+IN_ACCOUNT = to("_parentcustomerid_value", "account", guid(2))
 
 
 class World(Vendors):
@@ -116,11 +113,6 @@ async def test_only_an_explicit_no_keeps_a_row_out(world: World, value: bool | N
     assert (guid(1) in world.stored["person"]) == (outcome != FILTERED)
 
 
-async def test_without_the_column_every_row_is_synced(world: World) -> None:
-    world.columns.remove("new_synctomkto")
-    assert await world.sync(world.put("contact", 1, firstname="A", new_synctomkto=False)) == [Synced("created")]
-
-
 async def test_users_are_not_filtered(world: World) -> None:
     user = world.put("systemuser", 1, internalemailaddress="a@b.example", new_synctomkto=False)
     assert await world.sync(user) == [Synced("created")]
@@ -156,14 +148,14 @@ async def test_a_rule_that_cannot_be_judged_lets_nothing_out_and_loses_nothing()
 
 async def test_a_child_of_a_filtered_parent_is_synced_without_the_link_and_never_parked(world: World) -> None:
     world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
-    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    contact = world.put("contact", 1, firstname="A", **IN_ACCOUNT)
     assert await world.sync(contact) == [Synced("created")]
     assert world.company_of(1) is None
 
 
 async def test_a_child_of_a_parent_that_is_merely_late_waits_for_it(world: World) -> None:
     world.put("account", 2, name="Contoso")
-    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    contact = world.put("contact", 1, firstname="A", **IN_ACCOUNT)
     (outcome,) = await world.sync(contact)
     assert isinstance(outcome, Deferred)
 
@@ -171,14 +163,14 @@ async def test_a_child_of_a_parent_that_is_merely_late_waits_for_it(world: World
 async def test_the_link_to_a_parent_that_is_in_marketo_from_before_stays(world: World) -> None:
     await world.sync(world.put("account", 2, name="Contoso"))
     world.put("account", 2, name="Contoso", new_synctomkto=False)
-    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    contact = world.put("contact", 1, firstname="A", **IN_ACCOUNT)
     await world.sync(contact)
     assert world.company_of(1) == guid(2)
 
 
 async def test_a_parent_of_a_table_that_is_not_mapped_is_no_reason_to_wait() -> None:
     world = World(without="account")
-    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    contact = world.put("contact", 1, firstname="A", **IN_ACCOUNT)
     assert await world.sync(contact) == [Synced("created")]
     assert world.company_of(1) is None
 
@@ -186,14 +178,14 @@ async def test_a_parent_of_a_table_that_is_not_mapped_is_no_reason_to_wait() -> 
 async def test_a_role_of_a_filtered_person_is_skipped(world: World) -> None:
     await world.sync(world.put("opportunity", 3, name="Deal"))
     world.put("contact", 1, firstname="A", new_synctomkto=False)
-    ends = {**to("_record1id_value", "opportunity", 3), **to("_record2id_value", "contact", 1)}
+    ends = {**to("_record1id_value", "opportunity", guid(3)), **to("_record2id_value", "contact", guid(1))}
     assert await world.sync(world.put("connection", 9, **ends)) == [Skipped("ParentFiltered")]
 
 
 async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_the_filtered_one(world: World) -> None:
     world.windows = Windows(NOON + timedelta(seconds=40), now=lambda: NOON)
     world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
-    world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    world.put("contact", 1, firstname="A", **IN_ACCOUNT)
     waited = Record("contact", guid(1), NOON, parked_since=NOON, collected=True)
     assert await world.sync(waited) == [Synced("created")]
     assert world.company_of(1) is None
@@ -236,7 +228,7 @@ async def test_keys_of_one_s_own_take_the_ids() -> None:
     world = World(keys={"person": "dynamicsId", "company": "accountGuid"})
     world.fields.add("accountGuid")
     await world.sync(world.put("account", 2, name="Contoso"))
-    await world.sync(world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2)))
+    await world.sync(world.put("contact", 1, firstname="A", **IN_ACCOUNT))
     assert world.stored["company"][guid(2)]["accountGuid"] == guid(2)
     (person,) = world.stored["person"].values()
     assert person["dynamicsId"] == guid(1)

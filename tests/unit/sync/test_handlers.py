@@ -3,17 +3,12 @@
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 
 from shared.model.codes import Kind
-from shared.model.errors import (
-    BrokerUnavailableError,
-    DataverseError,
-    MarketoError,
-    MsiSyncError,
-    SignInError,
-)
+from shared.model.errors import BrokerUnavailableError, DataverseError, MarketoError, MsiSyncError, SignInError
 from shared.model.outcome import Later, Synced
 from shared.model.record import Record, decode, encode, read
 from shared.sync.incoming import Incoming
@@ -27,11 +22,6 @@ async def test_a_lone_change_goes_to_its_queue_at_once(world: World) -> None:
     (message,) = world.sent
     assert (message.queue, message.session, message.at) == ("person", "person", None)
     assert decode(message.body, "person") == [Record("lead", guid(1), SEEN, "upsert", guid(77), last_seen=SEEN)]
-
-
-async def test_changes_below_a_burst_go_at_once(world: World) -> None:
-    await world.pipeline.route([incoming(body(n)) for n in range(1, 3)])
-    assert [(message.queue, message.at) for message in world.sent] == [("person", None)]
 
 
 async def test_in_a_burst_each_entity_waits_for_its_turn_in_the_next_cycle_after_its_parents(world: World) -> None:
@@ -80,11 +70,6 @@ async def test_a_lone_change_within_a_burst_waits_with_the_others_and_a_refusal_
         ("person", NOON.replace(second=28)),
         ("dead-letters", None),
     ]
-
-
-async def test_edits_of_one_row_are_one_record_of_one_message(world: World) -> None:
-    await world.pipeline.route([incoming(body(1)), incoming(body(2)), incoming(body(1))])
-    assert world.ids() == {"person": [guid(1), guid(2)]}
 
 
 @pytest.mark.parametrize(
@@ -151,21 +136,16 @@ async def test_a_notification_that_waited_keeps_the_time_when_it_first_came(worl
     assert letter.properties["first_seen"] == "2026-03-04T11:59:23.000Z"
 
 
-@pytest.mark.parametrize("carried", ["", "yesterday", 5, None, "2026-03-04T11:00:00"])
+@pytest.mark.parametrize(
+    "carried",
+    [
+        "", "yesterday", 5, None, "2026-03-04T11:00:00", "2026-03-04T11:00:00+24:00", "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-23:59",
+    ],
+)  # fmt: skip
 async def test_a_first_time_that_cannot_be_read_is_the_time_of_the_queue(world: World, carried: object) -> None:
     await world.pipeline.route([Incoming(body(1), SEEN, {"first_seen": carried})])
     assert decode(world.sent[0].body, "person")[0].first_seen == SEEN
-
-
-async def test_a_first_time_without_zone_does_not_stop_another_change_of_the_same_row(world: World) -> None:
-    await world.pipeline.route([incoming(body(1)), Incoming(body(1), SEEN, {"first_seen": "2026-03-04T11:00:00"})])
-    assert [record.first_seen for record in decode(world.sent[0].body, "person")] == [SEEN]
-
-
-async def test_the_trigger_fails_and_keeps_its_messages_when_the_broker_is_away(world: World) -> None:
-    world.unreachable = True
-    with pytest.raises(BrokerUnavailableError):
-        await world.pipeline.route([incoming(body())])
 
 
 async def test_the_records_of_all_messages_are_synced_together_and_settled(world: World) -> None:
@@ -174,6 +154,21 @@ async def test_the_records_of_all_messages_are_synced_together_and_settled(world
     assert world.synced == records
     assert world.settled == [(record, Synced("created")) for record in records]
     assert world.counted == [("person", len(records))]
+
+
+OF_RUN = Record("contact", guid(1), SEEN, run="20260304-120000-abcd/contact/0")
+
+
+async def test_runs_hear_of_a_batch_when_it_is_durable_and_what_it_has_cost(world: World) -> None:
+    await world.pipeline.sync("person", [incoming(encode("person", [OF_RUN, Record("contact", guid(2), SEEN)]))])
+    assert world.told_runs == [([OF_RUN.run, ""], 1)]
+
+
+async def test_runs_hear_nothing_of_a_batch_that_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "settle", AsyncMock(side_effect=BrokerUnavailableError("ServiceBusConnectionError")))
+    with pytest.raises(BrokerUnavailableError):
+        await world.pipeline.sync("person", [incoming(encode("person", [OF_RUN]))])
+    assert world.told_runs == []
 
 
 async def test_the_newest_message_of_a_batch_tells_the_broker_s_time(world: World) -> None:

@@ -70,14 +70,6 @@ async def test_neither_routing_nor_syncing_waits_for_the_history(world: World, k
     assert not kept.tables.rows
 
 
-async def test_both_go_on_while_storage_is_away(world: World, kept: Kept) -> None:
-    kept.tables.away = GONE
-    await world.pipeline.route([incoming(body(1))])
-    await world.pipeline.sync("person", [incoming(world.sent[0].body)])
-    await kept.events()
-    assert world.counted == [("person", 1)]
-
-
 async def test_the_minute_timer_drops_old_days(world: World, kept: Kept) -> None:
     await world.pipeline.release()
     assert kept.tables.looks == 1

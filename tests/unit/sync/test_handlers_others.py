@@ -1,4 +1,7 @@
-"""What a change means for other rows: children, rows that a team or role decides about, opportunity roles."""
+"""What a change means for other rows: children, rows that a team or role decides about, opportunity roles.
+
+And what becomes of changes that no notification told of.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +14,7 @@ from shared.azure.parked_rows import Parked
 from shared.model.codes import Kind
 from shared.model.errors import BrokerUnavailableError, DataverseError
 from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
-from shared.model.record import Record, decode, encode, timestamp
+from shared.model.record import Record, decode, encode, read, timestamp
 from shared.sync.scheduling import Bursts, Trickle
 from shared.sync.storms import COVERED
 from tests.support.pipeline import NOON, SEEN, World, body, incoming, update_of
@@ -218,10 +221,13 @@ async def test_the_roles_of_an_opportunity_do_not_follow_for_nothing(
     assert await roles_after(world, replace(DEAL, **facts), outcome) == []
 
 
+END = {"key": "record1id", "value": {"Id": guid(7), "LogicalName": "opportunity"}}
+#: The notification of a connection that was deleted, with its pre-image.
+GONE = body(1, "connection", MessageName="Delete", PreEntityImages=[{"key": "pre", "value": {"Attributes": [END]}}])
+
+
 async def test_a_deleted_connection_brings_the_opportunity_of_its_pre_image_to_the_queue_of_roles(world: World) -> None:
-    end = {"key": "record1id", "value": {"Id": guid(7), "LogicalName": "opportunity"}}
-    images = [{"key": "pre", "value": {"Attributes": [end]}}]
-    await world.pipeline.route([incoming(body(1, "connection", MessageName="Delete", PreEntityImages=images))])
+    await world.pipeline.route([incoming(GONE)])
     found = [record for message in world.sent for record in decode(message.body, "opportunity_role")]
     assert [(record.key, record.operation) for record in found] == [
         (("connection", guid(1)), "delete"),
@@ -252,9 +258,7 @@ async def test_while_changes_are_collected_comparisons_of_roles_wait_longer(worl
 
 
 async def test_a_connection_that_is_gone_has_only_a_comparison(world: World) -> None:
-    end = {"key": "record1id", "value": {"Id": guid(7), "LogicalName": "opportunity"}}
-    images = [{"key": "pre", "value": {"Attributes": [end]}}]
-    found = await routed_while_collecting(world, body(1, "connection", MessageName="Delete", PreEntityImages=images))
+    found = await routed_while_collecting(world, GONE)
     later = NOON.replace(minute=10, second=0)
     assert found == [("connection", False, later), ("opportunity", False, later)]
 
@@ -262,3 +266,34 @@ async def test_a_connection_that_is_gone_has_only_a_comparison(world: World) -> 
 async def test_a_new_connection_has_none(world: World) -> None:
     (found,) = await routed_while_collecting(world, body(1, "connection", MessageName="Create"))
     assert found[:2] == ("connection", True)
+
+
+async def test_few_rows_go_at_once(world: World) -> None:
+    deal = Record("opportunity", guid(7), NOON)
+    gone = Record("lead", guid(2), NOON, "delete")
+    await world.pipeline.take_up([Record("account", guid(1), NOON), gone], [deal])
+    assert [(message.queue, message.at) for message in world.sent] == [
+        ("company", None), ("person", None), ("opportunity_role", None),
+    ]  # fmt: skip
+    assert read(world.sent[1].body, "person").records == [gone]
+    assert read(world.sent[2].body, "opportunity_role").records == [deal]
+
+
+async def test_more_than_a_message_are_a_burst_with_parents_first(world: World) -> None:
+    found = [Record("contact", guid(n), NOON) for n in range(150)]
+    await world.pipeline.take_up([*found, Record("account", guid(900), NOON)], [])
+    assert [message.queue for message in world.sent] == ["company", "person", "person"]
+    times = [message.at for message in world.sent if message.at]
+    assert times[0] < times[1] == times[2]
+    assert all(read(message.body, message.queue).burst for message in world.sent)
+
+
+async def test_what_depends_on_a_role_is_sent_and_the_role_is_not(world: World) -> None:
+    world.pages = [[Record("connection", guid(3), NOON)]]
+    await world.pipeline.take_up([Record("connectionrole", guid(1), NOON, deciding=True)], [])
+    assert world.ids() == {"opportunity_role": [guid(3)]}
+
+
+async def test_nothing_is_nothing(world: World) -> None:
+    await world.pipeline.take_up([], [])
+    assert world.sent == []

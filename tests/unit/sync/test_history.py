@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from shared.azure.history_tables import Row
 from shared.model.entities import COMPANY, OPPORTUNITY_ROLE, PERSON
 from shared.model.outcome import (
-    QUALIFIED,
     SAME_ADDRESS,
     Deferred,
     Failed,
@@ -97,25 +96,15 @@ def test_a_merge_is_told_of_both_rows_with_both_of_marketo_s_ids() -> None:
     )
 
 
-def test_an_adoption_after_qualify_is_told_of_the_contact_and_of_the_lead() -> None:
-    contact, lead = events(Synced("adopted", marketo_id=1017, found_by=QUALIFIED, continues=LEAD))
-    assert contact.text.endswith(f"Marketo id 1017; found by Qualify; from lead {guid(3)}")
-    assert (lead.id, lead.what, lead.facts) == (guid(3), What.CONTINUED, {"into": f"contact {guid(1)}"})
-
-
-def test_the_row_whose_person_went_to_another_one_says_so() -> None:
-    before = Parent("person", "contact", guid(9))
-    _, other = events(Synced("adopted", marketo_id=1017, found_by=SAME_ADDRESS, continues=before))
-    assert (other.id, other.what) == (guid(9), What.LEFT_BEHIND)
-
-
-@pytest.mark.parametrize("code", ["CircuitOpen", "LeaseHeld", "StorageAway", "OutOfTime", "InFlight"])
-def test_what_waits_with_all_others_leaves_no_line(code: str) -> None:
-    assert not events(Retry(60, code, "…"))
-
-
-def test_what_comes_again_in_its_burst_leaves_no_line() -> None:
-    assert not events(Later("FillsACall"))
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        *(Retry(60, code, "…") for code in ("CircuitOpen", "LeaseHeld", "StorageAway", "OutOfTime", "InFlight")),
+        Later("FillsACall"),
+    ],
+)
+def test_what_waits_with_all_others_leaves_no_line(outcome: Outcome) -> None:
+    assert not events(outcome)
 
 
 def test_an_opportunity_s_roles_are_not_the_opportunity() -> None:

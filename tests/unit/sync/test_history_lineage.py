@@ -19,15 +19,13 @@ async def synced(world: World, *records: Record) -> list[Event]:
     return events_of(row_of(line) for line in settled(PERSON, outcomes, NOON))
 
 
-async def test_a_person_that_marketing_had() -> None:
-    world = World()
+async def test_a_person_that_marketing_had(world: World) -> None:
     world.marketo.has(7, "Ann@x.com")
     (event,) = await synced(world, world.contact(1))
     assert (event.what, event.facts) == (What.ADOPTED, {"marketo_id": 7, "found_by": "its e-mail address"})
 
 
-async def test_the_contact_of_a_qualified_lead() -> None:
-    world = World()
+async def test_the_contact_of_a_qualified_lead(world: World) -> None:
     await synced(world, world.lead(1))
     contact, lead = await synced(world, world.contact(2, "new@x.com", lead=1))
     assert (contact.what, contact.facts) == (

@@ -75,7 +75,6 @@ async def seconds_until_held(world: World, sending: Sending) -> float:
 
 
 def test_in_the_ordinary_case_it_costs_two_requests_and_one_more_after_another_process(world: World) -> None:
-
     async def work() -> list[int]:
         one, other = world.process(), world.process()
         costs = []
@@ -118,7 +117,6 @@ def test_two_invocations_never_hold_it_together_and_both_get_their_turn(world: W
 
 
 def test_who_finds_it_held_waits_some_seconds_and_then_comes_again_later_without_spinning(world: World) -> None:
-
     async def work() -> tuple[NotNowError, int]:
         await kill_a_holder(world)
         before = world.table.requests
@@ -142,7 +140,6 @@ def test_after_a_crash_the_next_one_waits_until_every_call_of_it_has_ended(world
 
 
 def test_a_process_that_could_not_give_it_back_takes_it_again_at_once(world: World) -> None:
-
     async def work() -> float:
         sending = world.process()
         async with sending.held():
@@ -154,7 +151,6 @@ def test_a_process_that_could_not_give_it_back_takes_it_again_at_once(world: Wor
 
 
 def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_renews_it(world: World) -> None:
-
     async def work() -> None:
         sending, other = world.process(), world.process()
         async with sending.held():
@@ -168,7 +164,6 @@ def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_ren
 
 
 def test_who_has_lost_it_sends_nothing_more(world: World) -> None:
-
     async def work() -> None:
         sending, other = world.process(), world.process()
         async with sending.held():
@@ -185,7 +180,6 @@ def test_who_has_lost_it_sends_nothing_more(world: World) -> None:
 
 
 def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocation(world: World) -> None:
-
     async def work() -> None:
         sending = world.process()
         async with sending.held():
@@ -198,7 +192,6 @@ def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocatio
 
 @pytest.mark.parametrize("when", ["taking", "renewing"])
 def test_without_storage_nothing_begins_and_the_records_wait(world: World, when: str) -> None:
-
     async def work() -> NotNowError:
         sending = world.process()
         if when == "taking":
@@ -216,7 +209,6 @@ def test_without_storage_nothing_begins_and_the_records_wait(world: World, when:
 
 
 def test_keys_without_an_answer_wait_in_every_process_and_others_go_on(world: World) -> None:
-
     async def work() -> None:
         sending, other = world.process(), world.process(ahead=5_000.0)
         async with sending.held():
@@ -239,7 +231,6 @@ def test_keys_without_an_answer_wait_in_every_process_and_others_go_on(world: Wo
 
 
 def test_a_cancelled_invocation_leaves_its_key_in_flight(world: World) -> None:
-
     async def work() -> int:
         sending, other = world.process(), world.process()
 

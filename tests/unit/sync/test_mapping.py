@@ -10,18 +10,7 @@ from hypothesis import strategies as st
 from shared.dataverse.metadata import Column
 from shared.marketo.fields import MarketoField
 from shared.sync.mapping import FieldMap, compile_table, has_unknown_choice, label_columns
-from tests.support.mapping import (
-    DELIVERED,
-    OPEN,
-    PERSON_ROW,
-    STRING,
-    TEXT,
-    Values,
-    described,
-    fields_of,
-    mapped,
-    one,
-)
+from tests.support.mapping import DELIVERED, OPEN, PERSON_ROW, STRING, TEXT, Values, described, fields_of, mapped, one
 
 
 def test_the_columns_to_read_are_those_of_all_rules_and_their_conditions() -> None:
@@ -214,27 +203,6 @@ def test_a_field_is_left_alone_when_its_column_has_no_labels_at_all(value: Any) 
     rule = {"column": "a", "convert": "label"}
     assert one(rule, {"a": value}, labels={}) == {}
     assert one([rule, "b"], {"a": value, "b": "plain"}, labels={}) == {"x": "plain"}
-
-
-@pytest.mark.parametrize(
-    ("data_type", "value", "expected"),
-    [
-        ("string", 7, "7"), ("string", True, "true"), ("string", 1.5, "1.5"), ("email", "a@b.com", "a@b.com"),
-        ("phone", "+1", "+1"), ("url", "https://x", "https://x"), ("a new type", 7, "7"),
-        ("url", "www.x", "https://www.x"),
-        ("integer", 7, 7), ("integer", 7.6, 8), ("score", 3.0, 3), ("percent", 60.0, 60),
-        ("float", 7, 7), ("currency", 1604.47, 1604.47), ("float", True, 1.0),
-        ("boolean", True, True), ("boolean", 0, False), ("boolean", 1, True),
-        ("date", "2026-03-04", "2026-03-04"), ("date", "2026-03-04T10:00:00Z", "2026-03-04"),
-        ("datetime", "2026-03-04T10:00:00Z", "2026-03-04T10:00:00Z"),
-        ("datetime", "2026-03-04", "2026-03-04T00:00:00Z"),
-        ("text", "long", "long"), ("text", 7, "7"),
-    ],
-)  # fmt: skip
-def test_a_value_takes_the_type_that_describe_names(data_type: str, value: Any, expected: Any) -> None:
-    found = one("a", {"a": value}, field=MarketoField(data_type))["x"]
-    assert found == expected
-    assert type(found) is type(expected)
 
 
 rows = st.dictionaries(

@@ -35,8 +35,7 @@ async def test_by_default_the_losers_person_stays_as_it_is() -> None:
     assert world.marketo.calls.total() == 0
 
 
-async def test_nothing_is_created_for_a_row_that_was_merged_away() -> None:
-    world = World()
+async def test_nothing_is_created_for_a_row_that_was_merged_away(world: World) -> None:
     assert await world.sync(losing(world)) == [merged("kept")]
     assert not world.marketo.persons
 

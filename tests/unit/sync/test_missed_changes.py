@@ -9,9 +9,8 @@ from shared.model.codes import Kind
 from shared.model.entities import ALL_TABLES
 from shared.model.errors import BrokerUnavailableError, DataverseError
 from shared.model.record import Record
-from shared.sync.links import LOOKUP_TABLE
 from tests.support.tracking import World
-from tests.support.values import NOON, guid
+from tests.support.values import NOON, guid, to
 
 ROLES, CONTACTS, TEAMS = (ALL_TABLES[name] for name in ("connection", "contact", "team"))
 
@@ -167,13 +166,13 @@ async def test_a_role_that_is_gone_or_has_moved_has_its_old_opportunity_compared
     world = World(ROLES)
     deals = [guid(900 + n) for n in range(4)]
     for number, deal in enumerate(deals[:3]):
-        world.write(number, **_role(deal))
-    world.write(9, _record1id_value=guid(1), **{"_record1id_value" + LOOKUP_TABLE: "contact"})
+        world.write(number, **to("_record1id_value", "opportunity", deal))
+    world.write(9, **to("_record1id_value", "contact", guid(1)))
     await world.tick()
     world.delete(0)
     world.delete(9)
-    world.write(1, **_role(deals[3]))
-    world.write(2, **_role(deals[2]))
+    world.write(1, **to("_record1id_value", "opportunity", deals[3]))
+    world.write(2, **to("_record1id_value", "opportunity", deals[2]))
     await world.tick()
     assert set(world.compared) == {deals[0], deals[1], deals[2]}
     world.compared.clear()
@@ -185,7 +184,7 @@ async def test_a_role_that_is_gone_or_has_moved_has_its_old_opportunity_compared
 async def test_a_role_that_came_and_went_between_two_runs_is_known_from_its_sync() -> None:
     world = World(ROLES)
     await world.tick()
-    world.write(1, **_role(guid(900)))
+    world.write(1, **to("_record1id_value", "opportunity", guid(900)))
     key = ("connection", guid(1))
     await world.versions().note("opportunity_role", {key: world.rows[guid(1)]}, {key: [guid(900)]}, {})
     world.delete(1)
@@ -215,7 +214,3 @@ async def test_rows_that_decide_about_others_are_followed_and_their_deletions_sa
     world.delete(2)
     await world.tick()
     assert world.taken == [Record("team", guid(1), NOON, deciding=True)]
-
-
-def _role(deal: str) -> dict[str, Any]:
-    return {"_record1id_value": deal, "_record1id_value" + LOOKUP_TABLE: "opportunity"}

@@ -12,14 +12,7 @@ from hypothesis import strategies as st
 
 from shared.azure.parked_rows import NoteState
 from shared.model.record import Record
-from tests.support.parking import (
-    CHECK,
-    COMPANY,
-    STEPS,
-    World,
-    child,
-    crash,
-)
+from tests.support.parking import CHECK, COMPANY, STEPS, World, child, crash
 
 AGAIN = [("requested", "requested"), ("itself", "itself"), ("itself", "timer"), ("timer", "timer")]
 
@@ -147,18 +140,6 @@ async def test_a_parent_given_up_while_a_child_parks_does_not_leave_it(world: Wo
     assert [r.id for r in world.bus.take("person")] == [child(10).id]
     assert not world.store.parked
     assert world.store.notes_[COMPANY].state is NoteState.WILL_NOT_COME, "a request must not replace what is known"
-
-
-@pytest.mark.parametrize("step", ["put", "children", "send", "remove"])
-async def test_a_crash_while_a_parent_gives_up_leaves_it_to_its_next_try(world: World, step: str) -> None:
-    await world.park(child(10))
-    world.bus.take("company")
-    world.store.after[step] = crash
-    with pytest.raises(ConnectionError):
-        await world.give_up()
-    await world.give_up()
-    assert {r.id for r in world.bus.take("person")} == {child(10).id}
-    assert not world.store.parked
 
 
 @given(

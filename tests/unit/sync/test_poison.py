@@ -137,14 +137,6 @@ async def test_a_record_with_an_odd_fact_is_put_aside_with_its_reason(world: Wor
     assert letter.body == poison
 
 
-@pytest.mark.parametrize(
-    "carried", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59", "2026-03-04T11:00:00+24:00"]
-)
-async def test_a_first_time_that_leaves_the_calendar_is_the_time_of_the_queue(world: World, carried: str) -> None:
-    await world.pipeline.route([Incoming(body(1), SEEN, {"first_seen": carried}), Incoming(body(2), SEEN)])
-    assert {record.first_seen for m in world.sent for record in decode(m.body, "person")} == {SEEN}
-
-
 @pytest.mark.parametrize("foreign", ["x" * 300_000, "00-é-1", "\ud800", "", 5, None])
 def test_a_context_that_no_message_can_carry_is_not_passed_on(foreign: object) -> None:
     assert passed_on({"traceparent": foreign}) in ({}, {"traceparent": "5"})

@@ -38,11 +38,6 @@ async def fates(world: World, table: str = "contact") -> list[tuple[Fate, tuple[
     return [(each.fate, each.persons) for each in await foreseen(world, table)]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_contacts_of_every_kind(world: World) -> None:
     for number, address, key in [
         (1, "known@x.com", guid(1)), (2, "Free@x.com", None), (3, "two@x.com", None), (4, "two@x.com", None),

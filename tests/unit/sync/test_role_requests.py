@@ -29,17 +29,15 @@ class Process:
     async def sync(self, outcome: Outcome, *, killed: bool = False, record: Record = DEAL) -> list[Record]:
         """The records of roles that follow; `killed`: before they are sent."""
         begun = self.requests.begin([record])
-        async with self.sending.held():
-            pass
+        await self.hold()
         changed, others = self.requests.of(begun, [(record, outcome)])
         if not killed:
             self.requests.end(begun, [(record, outcome)])
         return changed + others
 
-    async def used(self) -> "Process":
-        """Hold the lease once, as any process does that has been there for a while."""
+    async def hold(self) -> None:
         async with self.sending.held():
-            return self
+            pass
 
 
 @pytest.fixture
@@ -47,8 +45,15 @@ def table() -> MemoryTable:
     return MemoryTable(seconds=0)
 
 
-async def test_the_roles_of_an_opportunity_that_marketo_had_follow_once_from_a_process(table: MemoryTable) -> None:
-    process = await Process(table, "one").used()
+@pytest.fixture
+async def process(table: MemoryTable) -> Process:
+    """One that has been there for a while."""
+    found = Process(table, "one")
+    await found.hold()
+    return found
+
+
+async def test_the_roles_of_an_opportunity_that_marketo_had_follow_once_from_a_process(process: Process) -> None:
     (roles,) = await process.sync(UPDATED)
     assert roles.additive
     assert await process.sync(UPDATED) == []
@@ -56,54 +61,51 @@ async def test_the_roles_of_an_opportunity_that_marketo_had_follow_once_from_a_p
     assert await process.sync(CREATED) == [roles]
 
 
-async def test_an_edit_that_waits_because_another_one_was_sent_a_moment_ago_costs_no_roles(table: MemoryTable) -> None:
-    process = await Process(table, "one").used()
+async def test_an_edit_that_waits_because_another_one_was_sent_a_moment_ago_costs_no_roles(process: Process) -> None:
     assert await process.sync(CREATED)
     assert await process.sync(Later("SentAMomentAgo", after=3.0)) == []
     assert await process.sync(UPDATED) == []
 
 
-async def test_an_opportunity_that_waits_before_its_roles_were_ever_sent_has_them_sent(table: MemoryTable) -> None:
-    process = await Process(table, "one").used()
+async def test_an_opportunity_that_waits_before_its_roles_were_ever_sent_has_them_sent(process: Process) -> None:
     assert await process.sync(Later("SentAMomentAgo", after=3.0)) == []
     assert await process.sync(UPDATED)
 
 
-async def test_another_process_may_have_created_it_and_been_killed(table: MemoryTable) -> None:
+async def test_another_process_may_have_created_it_and_been_killed(process: Process, table: MemoryTable) -> None:
     """Somebody has deleted the opportunity in Marketo; another process creates it anew and dies before the roles."""
-    process, other = await Process(table, "one").used(), Process(table, "two")
+    other = Process(table, "two")
     await process.sync(UPDATED)
     await other.sync(CREATED, killed=True)
     assert len(await process.sync(UPDATED)) == 1
 
 
-async def test_a_lease_that_another_process_wanted_in_vain_is_still_the_same(table: MemoryTable) -> None:
-    process, other = await Process(table, "one").used(), Process(table, "two")
+async def test_a_lease_that_another_process_wanted_in_vain_is_still_the_same(
+    process: Process, table: MemoryTable
+) -> None:
+    other = Process(table, "two")
     await process.sync(UPDATED)
     async with process.sending.held():
         other.sending.sleep = lambda _: asyncio.sleep(0)
         with pytest.raises(NotNowError):
-            await other.used()
+            await other.hold()
     assert await process.sync(UPDATED) == []
 
 
-async def test_this_process_may_have_created_it_and_failed_to_send_the_roles(table: MemoryTable) -> None:
-    process = await Process(table, "one").used()
+async def test_this_process_may_have_created_it_and_failed_to_send_the_roles(process: Process) -> None:
     await process.sync(UPDATED)
     assert len(await process.sync(CREATED, killed=True)) == 1  # the broker was away: the messages come again
     assert len(await process.sync(UPDATED)) == 1
 
 
 @pytest.mark.parametrize("lost", [Retry(60, "502", ""), Failed("1002", ""), Skipped("Filtered"), Deferred(())])
-async def test_a_call_without_an_answer_may_have_created_it(table: MemoryTable, lost: Outcome) -> None:
-    process = await Process(table, "one").used()
+async def test_a_call_without_an_answer_may_have_created_it(process: Process, lost: Outcome) -> None:
     await process.sync(UPDATED)
     assert await process.sync(lost) == []
     assert len(await process.sync(UPDATED)) == 1
 
 
-async def test_what_an_invocation_knew_is_not_kept_beside_a_later_one(table: MemoryTable) -> None:
-    process = await Process(table, "one").used()
+async def test_what_an_invocation_knew_is_not_kept_beside_a_later_one(process: Process) -> None:
     await process.sync(UPDATED)
     begun = process.requests.begin([DEAL])
     await process.sync(CREATED, killed=True)
@@ -112,8 +114,7 @@ async def test_what_an_invocation_knew_is_not_kept_beside_a_later_one(table: Mem
 
 
 @pytest.mark.parametrize("facts", [{"deciding": True}, {"forced": True}, {"requested": True}, {"filter_changed": True}])
-async def test_who_asks_gets_the_roles_each_time(table: MemoryTable, facts: dict[str, Any]) -> None:
-    process = await Process(table, "one").used()
+async def test_who_asks_gets_the_roles_each_time(process: Process, facts: dict[str, Any]) -> None:
     for _ in range(2):
         assert len(await process.sync(UPDATED, record=replace(DEAL, **facts))) == 1
 

@@ -17,18 +17,7 @@ from shared.sync.delete_brake import DeleteBrake
 from shared.sync.old_roles import Triple
 from shared.sync.roles import Claim, must_be_compared, unaccounted, unclaimed
 from tests.support.state import SharedState
-from tests.support.ties import (
-    ANN,
-    BOB,
-    DEAL,
-    DEALS,
-    OTHER,
-    PEOPLE,
-    PERSONS,
-    ROLES,
-    Tie,
-    World,
-)
+from tests.support.ties import ANN, BOB, DEAL, DEALS, OTHER, PEOPLE, PERSONS, ROLES, Tie, World
 from tests.support.values import NOON, guid
 
 BUYER, CHAMPION = Triple(DEAL, 1, "Buyer"), Triple(DEAL, 1, "Champion")

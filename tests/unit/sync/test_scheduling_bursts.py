@@ -3,20 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.service_bus import Outgoing
 from shared.model.entities import ENTITIES
-from shared.model.outcome import Parent
 from shared.model.record import Record, encode, read
-from shared.sync.parking import Parking
 from shared.sync.scheduling import Bursts, Windows
+from tests.support import parking
 from tests.support.clocks import WallClock
 from tests.support.values import guid
 
@@ -47,11 +42,6 @@ def seconds_of(times: Sequence[datetime]) -> list[float]:
     return [(moment - MINUTE).total_seconds() for moment in times]
 
 
-def test_the_entities_are_in_the_order_of_their_tiers() -> None:
-    assert sorted(ENTITIES, key=lambda name: ENTITIES[name].tier) == NAMES
-    assert [ENTITIES[name].tier for name in NAMES] == [0, 1, 2, 3, 4]
-
-
 @pytest.mark.parametrize(
     ("second", "cycle", "following"),
     [
@@ -75,14 +65,9 @@ def test_in_the_next_cycle_parents_come_first_with_the_same_pause(now: datetime,
 
 
 @given(moments, lengths)
-def test_the_next_cycle_begins_within_one_cycle_and_not_in_the_past(now: datetime, seconds: float) -> None:
-    start = turns(burst(now, seconds)[0], "next_cycle")[0]
-    assert -ROUNDING <= start - now <= timedelta(seconds=seconds) + ROUNDING
-
-
-@given(moments, lengths)
-def test_every_next_turn_is_within_one_cycle_and_not_in_the_past(now: datetime, seconds: float) -> None:
-    for moment in turns(burst(now, seconds)[0], "next_turn"):
+def test_a_cycle_begins_and_every_turn_is_within_one_cycle_and_not_in_the_past(now: datetime, seconds: float) -> None:
+    windows, _ = burst(now, seconds)
+    for moment in (turns(windows, "next_cycle")[0], *turns(windows, "next_turn")):
         assert -ROUNDING <= moment - now <= timedelta(seconds=seconds) + ROUNDING
 
 
@@ -146,51 +131,20 @@ def test_each_full_batch_makes_the_burst_last_longer() -> None:
 
 
 CHILD = Record("contact", guid(10), MINUTE)
-COMPANY = Parent("company", "account", guid(1))
-
-
-class Around:
-    """What parking needs around it: a store with one child, and a bus."""
-
-    def __init__(self) -> None:
-        self.sent: list[Outgoing] = []
-
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        self.sent += messages
-
-    async def park(self, *_: Any) -> None: ...
-    async def unmark(self, _parents: Any) -> None: ...
-    async def remove(self, _parked: Any) -> None: ...
-    async def forget(self, *_: Any) -> None: ...
-
-    async def replace(self, notes: Any) -> dict[Parent, str]:
-        return {note.parent: "1" for note in notes}
-
-    async def notes(self, _parents: Any) -> dict[Parent, Note]:
-        return {COMPANY: Note(COMPANY, MINUTE, MINUTE, state=NoteState.UNASKED)}
-
-    async def waited_for(self, *_: Any) -> dict[str, Note]:
-        return {COMPANY.id: Note(COMPANY, MINUTE, MINUTE)}
-
-    async def children(self, parent: Parent) -> Any:
-        yield [Parked(parent, "person", CHILD, "1")]
-
-    async def leave(self, _note: Note) -> str:
-        return "1"
 
 
 @pytest.mark.parametrize("is_burst", [False, True])
 async def test_in_a_burst_requested_parents_and_released_children_wait_for_their_turns(is_burst: bool) -> None:
-    around: Any = Around()
-    clock = WallClock(MINUTE + timedelta(seconds=5))
-    windows = Bursts(burst_batch=50, seconds=20.0, now=clock).noticed(50 if is_burst else 1)
-    queues: Any = SimpleNamespace(of=lambda entity: entity)
-    parking = Parking(around, around, queues, now=clock, check_after=60.0, max_wait=3600.0)
-    await parking.park(ENTITIES["person"], [(CHILD, (COMPANY,))], windows)
-    await parking.release(ENTITIES["company"], [Record("account", COMPANY.id, MINUTE)], windows)
+    around = parking.World()
+    around.now = MINUTE + timedelta(seconds=5)
+    windows = Bursts(burst_batch=50, seconds=20.0, now=lambda: around.now).noticed(50 if is_burst else 1)
+    await around.parking.park(ENTITIES["person"], [(CHILD, (parking.COMPANY,))], windows)
+    await around.parking.release(
+        ENTITIES["company"], [Record("account", parking.COMPANY.id, MINUTE, requested=True)], windows
+    )
     expected = [MINUTE + timedelta(seconds=24), MINUTE + timedelta(seconds=8)] if is_burst else [None, None]
-    assert [(m.queue, m.at) for m in around.sent] == list(zip(("company", "person"), expected, strict=True))
-    assert [read(m.body, m.queue).burst for m in around.sent] == [windows.burst] * 2
+    assert [(m.queue, m.at) for m in around.bus.sent] == list(zip(("company", "person"), expected, strict=True))
+    assert [read(m.body, m.queue).burst for m in around.bus.sent] == [windows.burst] * 2
 
 
 @given(moments, st.integers(-(10**6), 10**6), lengths)

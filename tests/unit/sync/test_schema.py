@@ -264,13 +264,6 @@ async def test_a_key_in_another_spelling_than_marketos_is_told(keys: dict[str, s
         await world.schema.of("account")
 
 
-async def test_fields_that_marketo_lacks_are_told_by_name(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        await World().schema.of("lead")
-    assert "table=lead" in caplog.text
-    assert "newInSpring" in caplog.text
-
-
 async def test_a_load_that_failed_is_tried_again_by_the_next(world: World) -> None:
     world.error = MarketoError("502", "gateway", kind=Kind.TRANSIENT)
     with pytest.raises(MarketoError):

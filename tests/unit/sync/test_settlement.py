@@ -8,6 +8,7 @@ import pytest
 
 from shared.model.dead_letter import MESSAGE_LENGTH
 from shared.model.entities import ENTITIES
+from shared.model.errors import BrokerUnavailableError, StorageUnavailableError
 from shared.model.outcome import (
     FILTERED,
     Deferred,
@@ -25,11 +26,6 @@ from shared.model.record import MAX_RECORDS, Record, decode, read
 from shared.sync.scheduling import BACKOFF, JITTER, Windows
 from tests.support.settling import COMPANY, IN_A_BURST, SEEN, World, record
 from tests.support.values import NOON, guid
-
-
-async def test_what_is_synced_or_skipped_is_sent_nowhere(world: World) -> None:
-    assert await world.settle((record(1), Synced("created")), (record(2), Skipped("RowGone"))) == []
-    assert world.parked == []
 
 
 async def test_children_of_what_is_in_marketo_now_are_released_and_of_nothing_else(world: World) -> None:
@@ -51,10 +47,10 @@ async def test_the_children_of_what_was_deleted_go_without_it(world: World) -> N
     ]  # fmt: skip
 
 
-async def test_nobody_waits_for_a_role(world: World) -> None:
-    role = Record("connection", guid(10), SEEN)
-    await world.settler.settle(ENTITIES["opportunity_role"], [(role, Synced("created"))])
-    assert world.released == []
+@pytest.mark.parametrize("outcome", [Synced("created"), Failed("1003", "bad")])
+async def test_nobody_waits_for_a_role(world: World, outcome: Outcome) -> None:
+    await world.settler.settle(ENTITIES["opportunity_role"], [(Record("connection", guid(10), SEEN), outcome)])
+    assert (world.released, world.given_up) == ([], [])
 
 
 async def test_a_deferred_record_is_parked_with_its_parents(world: World) -> None:
@@ -179,18 +175,6 @@ async def test_a_long_message_of_a_vendor_is_cut_and_not_refused_by_the_broker(w
     assert letter.properties["message"] == "x" * MESSAGE_LENGTH
 
 
-async def test_every_kind_of_outcome_in_one_batch_is_carried_out(world: World) -> None:
-    sent = await world.settle(
-        (record(1), Synced("created")),
-        (record(2), Skipped("RowGone")),
-        (record(3), Deferred((COMPANY,))),
-        (record(4), Retry(20.0, "606", "")),
-        (record(5), Failed("1003", "")),
-    )
-    assert sorted(m.queue for m in sent) == ["dead-letters", "persons"]
-    assert [kept.id for kept, _ in world.parked] == [record(3).id]
-
-
 async def test_what_went_without_a_link_is_kept_to_be_linked_later(world: World) -> None:
     assert await world.settle((record(1), Synced("updated", (COMPANY,))), (record(2), Synced("created"))) == []
     assert world.linked_later == [(record(1), (COMPANY,))]
@@ -213,12 +197,6 @@ async def test_what_will_not_come_is_noted_with_the_reason_that_its_children_are
         (record(5, requested=True), WillNotCome("0x80040220", "missing prvReadContact", NOON)),
     ]
     assert world.released == [record(3)]
-
-
-async def test_nobody_needs_a_role_that_will_not_come(world: World) -> None:
-    role = Record("connection", guid(10), SEEN)
-    await world.settler.settle(ENTITIES["opportunity_role"], [(role, Failed("1003", "bad"))])
-    assert world.given_up == []
 
 
 async def test_a_change_and_the_request_of_a_child_make_one_dead_letter(world: World) -> None:
@@ -250,3 +228,75 @@ async def test_what_is_looked_at_again_comes_after_its_own_time(world: World) ->
         (NOON + timedelta(seconds=5), [record(1).id, record(2).id]),
         (NOON + timedelta(seconds=60), [record(3).id]),
     ]
+
+
+@pytest.mark.parametrize("part", ["bus", "park", "release"])
+async def test_the_trigger_fails_when_something_cannot_be_made_durable(world: World, part: str) -> None:
+    world.away[part] = RuntimeError(part)
+    with pytest.raises(RuntimeError, match=part):
+        await world.settle(
+            (record(1), Deferred((COMPANY,))), (record(2), Retry(20.0, "606", "")), (record(3), Synced("created"))
+        )
+    assert world.sent == []
+
+
+STORAGE_AWAY = StorageUnavailableError("ServiceRequestError")
+
+
+async def test_what_needs_storage_while_it_is_away_comes_again_and_uses_up_no_attempt(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.away = {"park": STORAGE_AWAY, "release": STORAGE_AWAY}
+    waiting = record(1, attempt=2, parked_since=SEEN, correlation_id="c")
+    waited_for = record(2, requested=True)
+    (message,) = await world.settle((waiting, Deferred((COMPANY,))), (waited_for, Synced("created")))
+    assert (message.queue, message.session, message.at) == ("persons", "person", NOON + timedelta(seconds=60))
+    assert decode(message.body, "person") == [waiting, waited_for]
+    assert "storage_away" in caplog.text
+    assert "ServiceRequestError" in caplog.text
+
+
+async def test_while_storage_is_away_the_rest_of_the_batch_is_settled_once(world: World) -> None:
+    world.away = {"park": STORAGE_AWAY}
+    sent = await world.settle(
+        (record(1), Deferred((COMPANY,))),
+        (record(2), Failed("1003", "bad")),
+        (record(3), Retry(20.0, "606", "")),
+        (record(4, requested=True), Synced("created")),
+        (record(5), Skipped("RowGone")),
+    )
+    assert sorted((m.queue, [r.id for r in decode(m.body, "person")]) for m in sent) == [
+        ("dead-letters", [record(2).id]), ("persons", [record(1).id]), ("persons", [record(3).id]),
+    ]  # fmt: skip
+    assert world.released == [record(4, requested=True)]
+
+
+async def test_while_storage_is_away_records_that_nobody_is_known_to_wait_for_go_on(world: World) -> None:
+    world.away = {"release": STORAGE_AWAY}
+    assert await world.settle((record(1), Synced("created")), (record(2), Synced("unchanged"))) == []
+
+
+@pytest.mark.parametrize("part", ["park", "release"])
+async def test_an_error_of_the_broker_is_no_outage_of_storage(world: World, part: str) -> None:
+    """Requests and releases are messages."""
+    world.away = {part: BrokerUnavailableError("MessagingEntityDisabledError")}
+    with pytest.raises(BrokerUnavailableError):
+        await world.settle((record(1), Deferred((COMPANY,))), (record(2, requested=True), Synced("created")))
+    assert world.sent == []
+
+
+async def test_while_storage_is_away_a_parent_that_will_not_come_is_told_later_once(world: World) -> None:
+    """Its dead letter waits with it: there is to be one of them."""
+    world.away = dict.fromkeys(("noted", "give_up", "link_later"), STORAGE_AWAY)
+    waited_for, sent = record(1, requested=True), record(2)
+    (message,) = await world.settle((waited_for, Failed("1003", "bad")), (sent, Synced("updated", (COMPANY,))))
+    assert message.at == NOON + timedelta(seconds=60)
+    assert decode(message.body, "person") == [waited_for, sent]
+
+
+async def test_children_are_told_later_when_storage_goes_away_behind_the_dead_letter(world: World) -> None:
+    world.away = {"give_up": STORAGE_AWAY}
+    waited_for = record(1, requested=True)
+    letter, later = await world.settle((waited_for, Failed("1003", "bad")))
+    assert (letter.queue, later.queue, later.at) == ("dead-letters", "persons", NOON + timedelta(seconds=60))
+    assert decode(later.body, "person") == [waited_for]

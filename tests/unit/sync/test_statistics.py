@@ -1,18 +1,17 @@
 """What became of records is counted by entity and hour; storage that is away costs nothing but a line of the log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync import statistics
-from shared.sync.statistics import WARM, Counts, hottest, last_error, row_name, series, totals
+from shared.sync.statistics import KIND, WARM, Counts, hottest, last_error, row_name, series, totals
 from shared.sync.storms import TOO_SOON
+from tests.support.state import SharedState
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
 ALL_KINDS: list[Outcome] = [
@@ -22,36 +21,24 @@ ALL_KINDS: list[Outcome] = [
 ]  # fmt: skip
 
 
-class World:
-    """The table of State in memory, and a clock."""
+class World(SharedState):
+    """The shared state, which may be slow, and a clock."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, dict[str, Any]] = {}
+        super().__init__()
         self.now = NOON
-        self.away = False
         self.slow = False
-        self.asked = 0
         itself: Any = self
         self.counts = Counts(itself, now=lambda: self.now)
 
-    async def change(self, kind: str, name: str, change: Callable[[Any], Any]) -> Any:
-        assert kind == "counts"
-        self.asked += 1
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {name: value for (kind, name), value in self.stored.items() if kind == KIND}
+
+    async def change(self, *given: Any) -> dict[str, Any]:
         if self.slow:
             await asyncio.sleep(60)
-        if self.away:
-            raise StorageUnavailableError("ServiceRequestError")
-        self.rows[name] = change(self.rows.get(name, {}))
-        return self.rows[name]
-
-    async def all(self, kind: str) -> AsyncIterator[tuple[str, Any]]:
-        assert kind == "counts"
-        for row in list(self.rows.items()):
-            yield row
-
-    async def remove(self, kind: str, name: str) -> None:
-        assert kind == "counts"
-        del self.rows[name]
+        return await super().change(*given)
 
     async def add(self, *outcomes: Outcome, entity: str = "person", **record: Any) -> None:
         await self.counts.add(
@@ -85,7 +72,7 @@ async def test_invocations_add_up_over_hours_and_what_is_older_is_left_out(world
 
 async def test_what_goes_on_at_once_is_not_counted(world: World) -> None:
     await world.add(Later("FillsACall"), Retry(0, "OutOfTime", "the invocation's time was over"))
-    assert world.asked == 0
+    assert world.requests == 0
 
 
 async def test_the_newest_error_is_kept_with_its_record(world: World) -> None:
@@ -106,12 +93,12 @@ async def test_the_newest_error_is_kept_with_its_record(world: World) -> None:
 
 
 async def test_what_storage_missed_is_written_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.away = True
+    world.storage_away = True
     for _ in range(10):
         await world.add(Synced("created"), Failed("1003", "too long"))
-    assert world.asked == 1
+    assert world.requests == 1
     assert [record.getMessage() for record in caplog.records] == ["counts_not_written error=ServiceRequestError"]
-    world.away = False
+    world.storage_away = False
     world.now += timedelta(seconds=61)
     await world.counts.tend()
     assert world.since(HOUR)["synced"] == 10
@@ -130,20 +117,12 @@ async def test_storage_that_hangs_holds_nobody_up(world: World, monkeypatch: pyt
     assert world.since(HOUR)["synced"] == 2
 
 
-async def test_two_processes_share_a_row(world: World) -> None:
-    itself: Any = world
-    other = Counts(itself, now=lambda: world.now)
-    await world.add(Synced("created"))
-    await other.add("person", [(Record("lead", "x", NOON), Synced("created"))])
-    assert world.since(HOUR)["synced"] == 2
-
-
 async def test_the_timer_removes_what_is_older_than_two_days_once_an_hour(world: World) -> None:
     for hours in (72, 49, 47, 0):
-        world.rows[row_name(NOON - timedelta(hours=hours), "person")] = {}
+        world.stored[KIND, row_name(NOON - timedelta(hours=hours), "person")] = {}
     await world.counts.tend()
     assert sorted(world.rows) == ["2026-03-02T13|person", "2026-03-04T12|person"]
-    world.rows[row_name(NOON - timedelta(hours=72), "person")] = {}
+    world.stored[KIND, row_name(NOON - timedelta(hours=72), "person")] = {}
     await world.counts.tend()
     assert len(world.rows) == 3
     world.now += 2 * HOUR
@@ -158,7 +137,7 @@ def changes(row: int, number: int) -> list[tuple[Record, Outcome]]:
 async def test_the_hottest_rows_are_kept_with_what_is_written_anyway(world: World) -> None:
     for row in range(1, 9):
         await world.counts.add("person", changes(row, row))
-    assert world.asked == 0, "a wait alone costs storage nothing"
+    assert world.requests == 0, "a wait alone costs storage nothing"
     await world.counts.add("person", [*changes(8, 400), (Record("contact", "r8", NOON), Synced("covered"))])
     assert hottest(world.rows, "person", world.now - HOUR) == {
         ("contact", "r8"): 408, ("contact", "r7"): 7, ("contact", "r6"): 6, ("contact", "r5"): 5, ("contact", "r4"): 4
@@ -178,10 +157,10 @@ async def test_several_instances_add_up_what_is_hot(world: World) -> None:
 
 
 async def test_what_is_hot_is_not_lost_while_storage_is_away_and_needs_little_room(world: World) -> None:
-    world.away = True
+    world.storage_away = True
     for row in range(3 * WARM):
         await world.counts.add("person", [*changes(row, 1), *changes(7, 1)])
-    world.away = False
+    world.storage_away = False
     await world.counts.tend()
     assert hottest(world.rows, "person", world.now)["contact", "r7"] > 2 * WARM
     assert len(world.rows["2026-03-04T12|person"]["hot"]) == 5

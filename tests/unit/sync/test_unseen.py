@@ -111,8 +111,9 @@ async def test_a_user_whose_address_alone_is_hidden_has_not_appeared(world: Worl
     ("entity_set", "expected"),
     [("teams", "account"), ("connectionroles", "connection"), ("contacts", "opportunity")],
 )
-async def test_what_teams_roles_and_contacts_in_between_name_follows(entity_set: str, expected: str) -> None:
-    world = World()
+async def test_what_teams_roles_and_contacts_in_between_name_follows(
+    world: World, entity_set: str, expected: str
+) -> None:
     await world.unseen.note(entity_set, [guid(1)])
     world.appear(entity_set, 1)
     world.referring |= {"opportunities"} if entity_set == "contacts" else set()

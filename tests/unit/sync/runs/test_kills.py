@@ -9,20 +9,20 @@ from shared.model.record import Record
 from shared.sync.runs.model import Run, RunState
 from shared.sync.runs.page import PAGE
 from shared.sync.runs.reading import ROWS
-from tests.support.run_world import RunWorld
+from tests.support.run_world import World
 
 #: More than a request of rows, and a page that is not full.
 LEADS = ROWS + 450
 
 
-async def started(world: RunWorld) -> tuple[Run, list[str]]:
+async def started(world: World) -> tuple[Run, list[str]]:
     ids = world.fill("lead", LEADS)
     return await world.start("lead"), ids
 
 
 async def steps_of_a_run() -> int:
     """How many steps the carrier takes until its run is complete."""
-    world = RunWorld()
+    world = World()
     await started(world)
     world.kill_at = 10**9
     await world.ticks()
@@ -33,7 +33,7 @@ async def test_wherever_the_carrier_is_killed_at_most_a_page_is_sent_twice_and_n
     steps = await steps_of_a_run()
     assert steps > 40
     for kill_at in range(1, steps + 1):
-        world = RunWorld()
+        world = World()
         run, ids = await started(world)
         world.kill_at = kill_at
         await world.ticks()
@@ -45,8 +45,7 @@ async def test_wherever_the_carrier_is_killed_at_most_a_page_is_sent_twice_and_n
         assert await world.runs.totals(run.id) == {"lead": Counter(created=LEADS)}, kill_at
 
 
-async def test_a_carrier_that_is_killed_twenty_times_gets_through() -> None:
-    world = RunWorld()
+async def test_a_carrier_that_is_killed_twenty_times_gets_through(world: World) -> None:
     run, ids = await started(world)
     for _ in range(20):
         world.steps, world.kill_at = 0, 9
@@ -59,8 +58,9 @@ async def test_a_carrier_that_is_killed_twenty_times_gets_through() -> None:
 
 
 @pytest.mark.parametrize("links_refused", [False, True])
-async def test_rows_that_come_and_go_while_the_run_passes_them_cost_no_other_row(links_refused: bool) -> None:
-    world = RunWorld()
+async def test_rows_that_come_and_go_while_the_run_passes_them_cost_no_other_row(
+    world: World, links_refused: bool
+) -> None:
     world.links_refused = links_refused
     run, ids = await started(world)
     gone, later = set(ids[::7]), list[str]()
@@ -80,8 +80,7 @@ async def test_rows_that_come_and_go_while_the_run_passes_them_cost_no_other_row
     assert {*ids, *later} - gone <= {id_ for id_, times in world.marketo.items() if times}
 
 
-async def test_many_rows_of_one_second_are_read_all_also_when_the_link_is_refused_in_between() -> None:
-    world = RunWorld()
+async def test_many_rows_of_one_second_are_read_all_also_when_the_link_is_refused_in_between(world: World) -> None:
     ids = world.fill("lead", 3 * ROWS, same_second=True)
     run = await world.start("lead")
 

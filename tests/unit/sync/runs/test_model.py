@@ -6,15 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.azure.shared_state import dumped, parsed
-from shared.sync.runs.model import (
-    FINAL,
-    Run,
-    RunKind,
-    RunRefusedError,
-    RunState,
-    Scope,
-    new_run,
-)
+from shared.sync.runs.model import FINAL, Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from tests.support.values import NOON
 
 LATER = NOON + timedelta(hours=1)

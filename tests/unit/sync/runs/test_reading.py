@@ -8,12 +8,12 @@ from shared.model.codes import Kind
 from shared.model.errors import DataverseError
 from shared.sync.runs.model import Progress, Scope
 from shared.sync.runs.reading import ROWS, query, read
-from tests.support.run_world import RunWorld
+from tests.support.run_world import World
 
 LEADS = Scope(("lead",))
 
 
-async def everything(world: RunWorld, scope: Scope = LEADS, *, links: bool = True) -> list[str]:
+async def everything(world: World, scope: Scope = LEADS, *, links: bool = True) -> list[str]:
     ids: list[str] = []
     at = Progress()
     while True:
@@ -25,28 +25,24 @@ async def everything(world: RunWorld, scope: Scope = LEADS, *, links: bool = Tru
         world.links_refused = not links
 
 
-async def test_all_rows_come_in_order_by_pages() -> None:
-    world = RunWorld()
+async def test_all_rows_come_in_order_by_pages(world: World) -> None:
     ids = world.fill("lead", ROWS + 7)
     assert await everything(world) == ids
     assert len(world.queries) == 2
 
 
-async def test_an_empty_table_is_read_with_one_request() -> None:
-    world = RunWorld()
+async def test_an_empty_table_is_read_with_one_request(world: World) -> None:
     assert await everything(world) == []
     assert len(world.queries) == 1
 
 
-async def test_where_the_link_is_refused_the_rows_of_the_last_second_come_twice() -> None:
-    world = RunWorld()
+async def test_where_the_link_is_refused_the_rows_of_the_last_second_come_twice(world: World) -> None:
     ids = world.fill("lead", ROWS + 7)
     assert await everything(world, links=False) == [*ids[:ROWS], ids[ROWS - 1], *ids[ROWS:]]
     assert "createdon ge 2026-01-01T00:24:59Z" in world.queries[-1]
 
 
-async def test_another_refusal_is_raised() -> None:
-    world = RunWorld()
+async def test_another_refusal_is_raised(world: World) -> None:
     world.refuses = DataverseError("HTTP 503", "busy", kind=Kind.TRANSIENT)
     with pytest.raises(DataverseError):
         await read(world, LEADS, "lead", Progress(link="/api?cookie=[]"))  # type: ignore[arg-type]

@@ -1,13 +1,11 @@
 """Runs and pages as rows, over a table in memory; tests/integration/test_runs_store.py has the same over Azurite."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import pytest
 
-from shared.model.errors import StorageUnavailableError
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import Page, pages_of
 from shared.sync.runs.store import Runs
@@ -109,16 +107,6 @@ async def stored(runs: Runs, wall: WallClock, pages: Callable[[str], Sequence[Pa
     return run.id
 
 
-async def test_concurrent_news_of_one_page_lose_nothing(runs: Runs, wall: WallClock) -> None:
-    run = await stored(runs, wall, lambda run: pages_of(run, "lead", 0, IDS))
-
-    async def tell(id_: str) -> None:
-        await runs.change_page(run, "lead", 0, lambda page: page.told({id_: "created"}))
-
-    await asyncio.gather(*map(tell, IDS))
-    assert await runs.totals(run) == {"lead": Counter({"created": len(IDS)})}
-
-
 async def test_busy_pages_are_those_that_the_carrier_must_look_after(runs: Runs, wall: WallClock) -> None:
     states = ["unsent", "open", "retrying", "parked", "created", "failed:1003"]
     run = await stored(
@@ -147,13 +135,3 @@ async def test_a_run_is_forgotten_with_its_pages(runs: Runs, wall: WallClock, ta
     run = await stored(runs, wall, lambda run: pages_of(run, "lead", 0, IDS))
     await runs.remove(await runs.to(run, RunState.CANCELLED))
     assert not table.rows
-
-
-async def test_news_of_a_page_that_is_gone_is_nothing(runs: Runs) -> None:
-    assert await runs.change_page("a-run", "lead", 0, lambda page: page.told({IDS[0]: "created"})) is None
-
-
-async def test_storage_that_is_away_says_so(runs: Runs, table: FullTable, wall: WallClock) -> None:
-    table.away = True
-    with pytest.raises(StorageUnavailableError):
-        await runs.create(a_run(wall))
