@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from starlette.applications import Starlette
@@ -25,6 +26,8 @@ from tests.support.tables import FullTable
 
 PORT = 8400
 HOST = f"http://127.0.0.1:{PORT}"
+SAME_SITE = {"origin": HOST, "sec-fetch-site": "same-origin"}
+HIDDEN = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
 SECRETS = ("s3cret-of-marketo", "s3cret-of-dynamics")
 MARKETO = MarketoSettings.model_validate(
     {
@@ -95,22 +98,27 @@ class World:
 
     async def post(self, path: str, fields: Mapping[str, str], status: int = 303) -> httpx.Response:
         """Send a form, as a browser does from one of the console's pages."""
-        answer = await self.browser.post(
-            path, data=dict(fields), headers={"origin": HOST, "sec-fetch-site": "same-origin"}
-        )
+        answer = await self.browser.post(path, data=dict(fields), headers=SAME_SITE)
         assert answer.status_code == status, answer.text
         return answer
 
+    async def submit(self, path: str, page: str) -> httpx.Response:
+        """Send the form of a page, whose fields may have several values."""
+        content = urlencode([(name, unescape(value)) for name, value in HIDDEN.findall(page)])
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        return await self.browser.post(path, content=content, headers=SAME_SITE | kind)
+
     async def agree(self, path: str, page: str) -> str:
         """Agree to what a page asks, wait for the end of the action, and give its page."""
-        answer = await self.post(path, hidden_fields(page))
+        answer = await self.submit(path, page)
+        assert answer.status_code == 303, text_of(answer.text)
         await self.app_ends()
         return await self.get(str(answer.headers["location"]))
 
 
 def hidden_fields(page: str) -> dict[str, str]:
     """The hidden fields of the first form of a page."""
-    return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
+    return {name: unescape(value) for name, value in HIDDEN.findall(page)}
 
 
 def text_of(page: str) -> str:

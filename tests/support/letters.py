@@ -5,12 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from html import unescape
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlencode
 
-import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +21,7 @@ from shared.model.dead_letter import Explanation
 from shared.model.errors import BrokerUnavailableError
 from shared.model.record import Record, encode
 from shared.sync.history import Event, What, row_of
-from tests.support.console import HOST, World
+from tests.support.console import World
 from tests.support.history import Kept
 from tests.support.queues import QUEUES
 from tests.support.values import NOON, guid
@@ -115,12 +112,6 @@ class LettersWorld(World):
     def put(self, *numbers: int, since: datetime = NOON, **facts: Any) -> list[int]:
         """Persons with these numbers become dead letters."""
         return [self.broker.put(refused(number, since=since, **facts)) for number in numbers]
-
-    async def submit(self, path: str, fields: Sequence[tuple[str, str]]) -> httpx.Response:
-        """Send a form whose fields may have several values, as a browser does."""
-        body = urlencode([(name, unescape(value)) for name, value in fields])
-        same = {"origin": HOST, "sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded"}
-        return await self.browser.post(path, content=body, headers=same)
 
     def left(self) -> list[int]:
         """The numbers of the dead letters that are there."""

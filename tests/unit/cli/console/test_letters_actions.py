@@ -20,8 +20,6 @@ from tests.support.letters import OURS, LettersWorld, refused
 from tests.support.queues import QUEUES
 from tests.support.values import NOON, guid
 
-FIELD = re.compile(r'name="(\w+)" value="([^"]*)"')
-
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LettersWorld]:
@@ -31,18 +29,9 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LettersWorld]:
     await made.jobs.close()
 
 
-async def agree(world: LettersWorld, path: str, page: str) -> str:
-    """Agree to what a page asks, wait until it is done, and give the text of the job's page."""
-    fields = [(name, value) for name, value in FIELD.findall(page) if name != "q"]
-    answer = await world.submit(path, fields)
-    assert answer.status_code == 303, text_of(answer.text)
-    await world.app_ends()
-    return await world.get(str(answer.headers["location"]))
-
-
 async def do(world: LettersWorld, path: str, query: str) -> str:
     """Ask and agree."""
-    return await agree(world, path, await world.get(f"{path}?{query}"))
+    return await world.agree(path, await world.get(f"{path}?{query}"))
 
 
 async def test_those_that_are_ticked(world: LettersWorld) -> None:
@@ -52,7 +41,7 @@ async def test_those_that_are_ticked(world: LettersWorld) -> None:
     assert "<h1>Replay 2 dead letters?</h1>" in page
     assert "2 with 1003, person from persons: Invalid value for field 'email'" in text_of(page)
     assert world.broker.sent == []
-    page = await agree(world, "/dead-letters/replay", page)
+    page = await world.agree("/dead-letters/replay", page)
     assert "2 of 2 dead letters replayed" in page
     assert f'href="/records?q={guid(1)}">dead-letters/1, contact {guid(1)}: replayed</a>' in page
     assert world.left() == [2]
@@ -79,7 +68,7 @@ async def test_all_that_match(world: LettersWorld) -> None:
     assert '<button class="grave">Discard 2 dead letters</button>' in page
     assert "They are removed for good. 0 of them are known to have been synced since." in page
     assert 'href="/dead-letters?code=1003">Cancel' in page
-    await agree(world, "/dead-letters/discard", page)
+    await world.agree("/dead-letters/discard", page)
     assert world.left() == [3]
 
 
@@ -107,7 +96,7 @@ async def test_a_count_that_has_changed_is_asked_again(world: LettersWorld) -> N
     world.put(1, 2, 3)
     page = await world.get("/dead-letters/discard?scope=all")
     world.broker.messages[OURS].pop(0)  # another program was faster
-    answer = await world.submit("/dead-letters/discard", FIELD.findall(page))
+    answer = await world.submit("/dead-letters/discard", page)
     assert answer.status_code == 200
     assert "has changed meanwhile. Nothing was done yet." in answer.text
     assert "<h1>Discard 2 dead letters?</h1>" in answer.text
@@ -118,7 +107,7 @@ async def test_what_comes_after_it_was_asked_is_not_meant(world: LettersWorld) -
     world.put(1, 2)
     page = await world.get("/dead-letters/discard?scope=all")
     world.put(3, since=NOON + timedelta(seconds=1))
-    await agree(world, "/dead-letters/discard", page)
+    await world.agree("/dead-letters/discard", page)
     assert world.left() == [3]
 
 
@@ -177,7 +166,7 @@ async def test_another_message_at_the_same_address_stays(world: LettersWorld) ->
     world.broker.messages[OURS] = [replace(message, enqueued=NOON + timedelta(days=1))]
     world.broker.gate.clear()  # to read them anew takes a while
     world.looks.patience = 0
-    page = await agree(world, "/dead-letters/discard", page)
+    page = await world.agree("/dead-letters/discard", page)
     world.broker.gate.set()
     assert "another message is at its address by now" in page
     assert world.left() == [1]
@@ -197,7 +186,7 @@ async def test_what_is_read_after_it_was_agreed_to_changes_nothing_of_it(
         return await start(*given)
 
     monkeypatch.setattr(world.jobs, "start", after_a_look)
-    assert "1 of 2 dead letters discarded" in await agree(world, "/dead-letters/discard", page)
+    assert "1 of 2 dead letters discarded" in await world.agree("/dead-letters/discard", page)
 
 
 async def test_the_page_knows_at_once_what_is_gone(world: LettersWorld) -> None:

@@ -5,7 +5,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 from rich.console import Console
@@ -24,7 +23,7 @@ from shared.sync.preview import Fate, Foreseen
 from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from shared.sync.runs.page import pages_of
 from shared.sync.runs.store import Runs
-from tests.support.console import MARKETO, World, hidden_fields, text_of
+from tests.support.console import MARKETO, World, text_of
 from tests.support.run_commands import USAGE, run_with_rows
 from tests.support.values import NOON, guid
 
@@ -64,12 +63,7 @@ class RunWorld(World):
 
     async def does(self, path: str) -> str:
         """Ask for an action, agree, wait for its end, and give its page."""
-        fields: dict[str, Any] = dict(hidden_fields(await self.get(path)))
-        if asked := parse_qs(path.partition("?")[2]).get("only"):
-            fields["only"] = asked  # a browser sends each of them
-        address = (await self.post(path.partition("?")[0], fields)).headers["location"]
-        await self.app_ends()
-        return text_of(await self.get(address))
+        return text_of(await self.agree(path.partition("?")[0], await self.get(path)))
 
 
 @pytest.fixture

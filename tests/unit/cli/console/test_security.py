@@ -7,10 +7,9 @@ import pytest
 
 from shared.cli.console.local import LocalAccess
 from shared.cli.console.security import MOST_BYTES, Operator
-from tests.support.console import HOST, SECRETS, World, hidden_fields
+from tests.support.console import HOST, SAME_SITE, SECRETS, World, hidden_fields
 
 PAUSE = "/queues/pause"
-SAME_SITE = {"origin": HOST, "sec-fetch-site": "same-origin"}
 
 
 @pytest.fixture
