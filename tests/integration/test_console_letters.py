@@ -8,14 +8,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 from uuid import uuid4
 
-import httpx
 import pytest
 
-from local.harness.dead_letters import Letters, refused, refused_contact, running_letters
+from local.harness.dead_letters import Letters, refused, refused_contact
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.cli.console.app import PAGES, Site, served
-from shared.cli.console.latest import Latest
-from shared.cli.console.local import LocalAccess
 from shared.cli.context import Context
 from shared.cli.dead_letters.archive import letters_in
 from shared.cli.past import past_of
@@ -23,69 +19,27 @@ from shared.cli.status.look import look
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record, decode
 from shared.sync.history import What
-
-HOST = "http://127.0.0.1:8400"
-FIELD = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
-
-
-class Console:
-    """A console, and a browser that is signed in."""
-
-    def __init__(self, context: Context) -> None:
-        access = LocalAccess("ada", 8400)
-        self.address = access.address
-        self.site = Site(context, PAGES, Latest(lambda: look(context)))
-        self.site.looks.patience = 300.0
-        self.browser = httpx.AsyncClient(
-            transport=httpx.ASGITransport(served(self.site, access)), base_url=HOST, timeout=300
-        )
-
-    async def get(self, path: str) -> str:
-        """The text of a page."""
-        answer = await self.browser.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.text
-
-    async def agree(self, address: str) -> str:
-        """Ask for an action, agree to it, and give its page when it has ended."""
-        fields = [(name, unescape(value)) for name, value in FIELD.findall(await self.get(address))]
-        answer = await self.browser.post(
-            address.partition("?")[0],
-            content=urlencode(fields),
-            headers={"origin": HOST, "content-type": "application/x-www-form-urlencoded"},
-        )
-        assert answer.status_code == 303, answer.text
-        job = self.site.jobs.get(answer.headers["location"].rpartition("/")[2])
-        assert job
-        assert job.task
-        await job.task
-        return await self.get(answer.headers["location"])
+from tests.support.console import Served
 
 
 @pytest.fixture
-async def broker(tmp_path: Path, azurite: str) -> AsyncIterator[Letters]:
-    async with running_letters(tmp_path) as running:
-        own = uuid4().hex[:8]
-        running.settings.update(
-            AzureWebJobsStorage=azurite,
-            PARKED_TABLE=f"parked{own}",
-            STATE_TABLE=f"state{own}",
-            HISTORY_TABLES=f"h{own}",
-        )
-        yield running
+async def broker(broker: Letters, azurite: str) -> Letters:
+    own = uuid4().hex[:8]
+    tables = {"PARKED_TABLE": f"parked{own}", "STATE_TABLE": f"state{own}", "HISTORY_TABLES": f"h{own}"}
+    broker.settings.update(AzureWebJobsStorage=azurite, **tables)
+    return broker
 
 
 @pytest.fixture
-async def console(context: Context) -> AsyncIterator[Console]:
-    made = Console(context)
-    assert (await made.browser.get(made.address)).status_code == 303
+async def console(context: Context) -> AsyncIterator[Served]:
+    made = Served(context, lambda: look(context))
+    made.looks.patience = 300.0
+    await made.sign_in()
     yield made
-    await made.site.jobs.close()
-    await made.site.status.close()
-    await made.site.looks.close()
+    await made.close()
 
 
-async def test_dead_letters(broker: Letters, context: Context, console: Console, tmp_path: Path) -> None:
+async def test_dead_letters(broker: Letters, context: Context, console: Served, tmp_path: Path) -> None:
     synced = str(uuid4())
     await broker.post([*refused(3), *refused(2, code="1007"), refused_contact(synced, code="1010")])
     await broker.bury("persons", [b"{"], session="person")
@@ -96,17 +50,17 @@ async def test_dead_letters(broker: Letters, context: Context, console: Console,
     assert page.count("synced since</span>") == 1
     first, second, *_ = reversed(re.findall(r'name="letter" value="(dead-letters/\d+)"', page))
 
-    exported = await console.agree("/dead-letters/export?scope=all")
+    exported = await console.does("/dead-letters/export?scope=all")
     assert "7 dead letters written to" in exported
     (link,) = re.findall(r'href="(/jobs/[^"]*/file)" download>', exported)
     file = tmp_path / "letters.jsonl"
     file.write_bytes((await console.browser.get(link)).content)
     assert len(list(letters_in(file, context.settings.queues))) == 7
 
-    assert "2 of 2 dead letters discarded" in await console.agree("/dead-letters/discard?scope=all&code=1007")
-    assert "1 of 1 dead letter discarded" in await console.agree("/dead-letters/discard?scope=all&synced=yes")
+    assert "2 of 2 dead letters discarded" in await console.does("/dead-letters/discard?scope=all&code=1007")
+    assert "1 of 1 dead letter discarded" in await console.does("/dead-letters/discard?scope=all&synced=yes")
     ticked = urlencode([("scope", "ticked"), ("letter", first), ("letter", second)])
-    assert "2 of 2 dead letters replayed" in await console.agree(f"/dead-letters/replay?{ticked}")
+    assert "2 of 2 dead letters replayed" in await console.does(f"/dead-letters/replay?{ticked}")
     assert len(await broker.messages("dead-letters")) == 1
     sent = [each for body in await broker.bodies("persons", session="person") for each in decode(body, "person")]
     assert [record.replays for record in sent] == [1, 1]
@@ -115,10 +69,10 @@ async def test_dead_letters(broker: Letters, context: Context, console: Console,
     assert "persons/dead/" in page
     await context.history.written()
     events = (await past_of(context, [synced, sent[0].id])).events
-    assert [(event.what, event.by) for event in events if event.by] == [("discard", "ada"), ("replay", "ada")]
+    assert [(event.what, event.by) for event in events if event.by] == [("discard", "ann"), ("replay", "ann")]
 
 
-async def test_parked_records(broker: Letters, context: Context, console: Console) -> None:
+async def test_parked_records(broker: Letters, context: Context, console: Served) -> None:
     store, now = context.parked, datetime.now(UTC)
     lost, asked = (Parent("company", "account", str(uuid4())) for _ in range(2))
     for parent, number in ((lost, 3), (asked, 120)):
@@ -135,7 +89,7 @@ async def test_parked_records(broker: Letters, context: Context, console: Consol
     (more,) = re.findall(r'href="([^"]*)">Next</a>', children)
     assert (await console.get(unescape(more))).count("/parked/release?of=company") == 21  # and all of the parent
 
-    assert "3 of 3 parked records sent on" in await console.agree("/parked/release?why=never")
+    assert "3 of 3 parked records sent on" in await console.does("/parked/release?why=never")
     (body,) = await broker.bodies("persons", session="person")
     assert all(record.released and record.forced for record in decode(body, "person"))
     assert "120 parked records of 1 parent" in await console.get("/parked")

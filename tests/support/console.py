@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import unescape
 from types import SimpleNamespace
@@ -47,32 +47,16 @@ DATAVERSE = DataverseSettings.model_validate(
 )
 
 
-class World:
-    """Who serves the console (`context`), what `msisync status` would find, and a browser."""
+class Served:
+    """The console of whoever has this `context`, where `look` finds what `msisync status` finds; and a browser."""
 
-    def __init__(self, pages: Sequence[Page] = app.PAGES) -> None:
-        self.status = all_is_well()
-        self.error: Exception | None = None
-        self.table = FullTable()
-        self.state = State(self.table)
-        self.kept = Kept(start=datetime.now(UTC))
-        storage = SimpleNamespace(history_days=14)
-        settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, dataverse=DATAVERSE, storage=storage)
-        context: Any = SimpleNamespace(
-            settings=settings, state=self.state, history=self.kept.history, history_tables=self.kept.tables
-        )
+    def __init__(self, context: Any, look: Callable[[], Awaitable[Status]], pages: Sequence[Page] = app.PAGES) -> None:
         self.context = context
         self.access = LocalAccess("ann", PORT)
-        site = app.Site(self.context, pages, Latest(self.look))
+        site = app.Site(self.context, pages, Latest(look))
         self.latest, self.looks, self.jobs = site.status, site.looks, site.jobs
         self.app: Starlette = app.served(site, self.access)
         self.browser = self.another_browser()
-
-    async def look(self) -> Status:
-        """Stands for shared/cli/status/look.py."""
-        if self.error:
-            raise self.error
-        return self.status
 
     def another_browser(self) -> httpx.AsyncClient:
         """One that is not signed in."""
@@ -114,6 +98,37 @@ class World:
         assert answer.status_code == 303, text_of(answer.text)
         await self.app_ends()
         return await self.get(str(answer.headers["location"]))
+
+    async def does(self, address: str) -> str:
+        """Ask for an action, agree to it, and give its page when it has ended."""
+        return await self.agree(address.partition("?")[0], await self.get(address))
+
+    async def close(self) -> None:
+        """The server ends."""
+        await asyncio.gather(self.jobs.close(), self.latest.close(), self.looks.close())
+
+
+class World(Served):
+    """The same of faked facts."""
+
+    def __init__(self, pages: Sequence[Page] = app.PAGES) -> None:
+        self.status = all_is_well()
+        self.error: Exception | None = None
+        self.table = FullTable()
+        self.state = State(self.table)
+        self.kept = Kept(start=datetime.now(UTC))
+        storage = SimpleNamespace(history_days=14)
+        settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, dataverse=DATAVERSE, storage=storage)
+        context = SimpleNamespace(
+            settings=settings, state=self.state, history=self.kept.history, history_tables=self.kept.tables
+        )
+        super().__init__(context, self.look, pages)
+
+    async def look(self) -> Status:
+        """Stands for shared/cli/status/look.py."""
+        if self.error:
+            raise self.error
+        return self.status
 
 
 def hidden_fields(page: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import subprocess
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -52,13 +53,8 @@ def msisync(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(*words: str, name: str = "doctor") -> int:
         command = Command(name, "look", "", look)
         monkeypatch.setattr(main, "meant", lambda _: (command,))
-        before = dict(os.environ)
-        try:
+        with patch.dict(os.environ):
             return main.main(words)
-        finally:
-            for added in set(os.environ) - set(before):
-                del os.environ[added]
-            os.environ.update(before)
 
     return run
 

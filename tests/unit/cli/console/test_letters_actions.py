@@ -29,11 +29,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LettersWorld]:
     await made.jobs.close()
 
 
-async def do(world: LettersWorld, path: str, query: str) -> str:
-    """Ask and agree."""
-    return await world.agree(path, await world.get(f"{path}?{query}"))
-
-
 async def test_those_that_are_ticked(world: LettersWorld) -> None:
     world.put(1, 2, 3)
     await world.get("/dead-letters")
@@ -53,8 +48,8 @@ async def test_those_that_are_ticked(world: LettersWorld) -> None:
 
 async def test_a_page_of_them(world: LettersWorld) -> None:
     world.put(1, 2, 3)
-    page = await do(
-        world, "/dead-letters/discard", "scope=page&shown=dead-letters/2&shown=dead-letters/3&letter=dead-letters/1"
+    page = await world.does(
+        "/dead-letters/discard?scope=page&shown=dead-letters/2&shown=dead-letters/3&letter=dead-letters/1"
     )
     assert "2 of 2 dead letters discarded" in page
     assert world.left() == [1]
@@ -82,8 +77,8 @@ async def test_nothing_ticked_means_nothing(world: LettersWorld) -> None:
 
 async def test_who_did_it_is_in_the_history_of_each_row_and_in_the_journal(world: LettersWorld) -> None:
     world.put(1, 2)
-    await do(world, "/dead-letters/discard", "scope=ticked&letter=dead-letters/1")
-    await do(world, "/dead-letters/replay", "scope=all")
+    await world.does("/dead-letters/discard?scope=ticked&letter=dead-letters/1")
+    await world.does("/dead-letters/replay?scope=all")
     assert await world.acts() == [("discard", guid(1), "ann"), ("replay", guid(2), "ann")]
     entries = (await journal.newest(world.state, 9)).values()
     assert {(entry.by, entry.what, entry.text) for entry in entries} == {
@@ -142,7 +137,7 @@ async def test_a_replay_says_what_was_synced_since(world: LettersWorld) -> None:
 async def test_what_fails_stays_and_says_why(world: LettersWorld) -> None:
     world.put(1, 2)
     world.broker.refuses = True
-    page = await do(world, "/dead-letters/replay", "scope=all")
+    page = await world.does("/dead-letters/replay?scope=all")
     assert "0 of 2 dead letters replayed" in page
     assert "2 failed and stay:" in page
     assert '<span class="pill bad">failed</span>' in page
@@ -153,7 +148,7 @@ async def test_what_fails_stays_and_says_why(world: LettersWorld) -> None:
 async def test_what_another_receiver_has_stays(world: LettersWorld) -> None:
     world.put(1, 2)
     world.broker.locked = {2}
-    page = await do(world, "/dead-letters/replay", "scope=all")
+    page = await world.does("/dead-letters/replay?scope=all")
     assert "1 of 2 dead letters replayed" in page
     assert "1 were not given out" in page
 
@@ -191,7 +186,7 @@ async def test_what_is_read_after_it_was_agreed_to_changes_nothing_of_it(
 
 async def test_the_page_knows_at_once_what_is_gone(world: LettersWorld) -> None:
     world.put(1, 2)
-    await do(world, "/dead-letters/discard", "scope=ticked&letter=dead-letters/1")
+    await world.does("/dead-letters/discard?scope=ticked&letter=dead-letters/1")
     world.broker.gate.clear()  # the next look takes a while
     world.looks.patience = 0
     page = await world.get("/dead-letters")
@@ -202,7 +197,7 @@ async def test_the_page_knows_at_once_what_is_gone(world: LettersWorld) -> None:
 async def test_letters_of_several_places(world: LettersWorld) -> None:
     world.put(1)
     world.broker.put(refused(2), Place(QUEUES.person, dead=True))
-    page = await do(world, "/dead-letters/discard", "scope=all")
+    page = await world.does("/dead-letters/discard?scope=all")
     assert "2 of 2 dead letters discarded" in page
     assert world.broker.messages == {OURS: [], Place(QUEUES.person, dead=True): []}
 
@@ -210,7 +205,7 @@ async def test_letters_of_several_places(world: LettersWorld) -> None:
 async def test_an_export_is_a_file_that_import_reads(world: LettersWorld, tmp_path: Path) -> None:
     world.put(1, 2)
     world.put(3, code="1007")
-    page = await do(world, "/dead-letters/export", "scope=all&code=1003")
+    page = await world.does("/dead-letters/export?scope=all&code=1003")
     assert "2 dead letters written to dead-letters-" in page
     assert world.left() == [1, 2, 3]
     (link,) = re.findall(r'href="(/jobs/[^"]*/file)" download>', page)
@@ -226,7 +221,7 @@ async def test_an_export_is_a_file_that_import_reads(world: LettersWorld, tmp_pa
 async def test_files_go_with_the_console_and_few_are_kept(world: LettersWorld) -> None:
     world.put(1)
     for _ in range(FILES + 1):
-        await do(world, "/dead-letters/export", "scope=all")
+        await world.does("/dead-letters/export?scope=all")
     files = [job.file for job in world.jobs._known.values()]
     assert [file is not None for file in files] == [False, *[True] * FILES]
     (folder,) = {file.parents[1] for file in files if file}
@@ -238,7 +233,7 @@ async def test_files_go_with_the_console_and_few_are_kept(world: LettersWorld) -
 
 async def test_files_are_for_operators_alone(world: LettersWorld) -> None:
     world.put(1)
-    page = await do(world, "/dead-letters/export", "scope=all")
+    page = await world.does("/dead-letters/export?scope=all")
     (link,) = re.findall(r'href="(/jobs/[^"]*/file)" download>', page)
     world.may_act = False
     assert (await world.browser.get(link)).status_code == 404
@@ -254,7 +249,7 @@ async def test_all_of_them_are_looked_up(world: LettersWorld) -> None:
     world.put(*range(1, 120))
     for number in range(1, 100):
         world.synced(number, NOON + timedelta(minutes=5))
-    page = await do(world, "/dead-letters/check", "scope=all")
+    page = await world.does("/dead-letters/check?scope=all")
     assert "99 of 119 dead letters were synced since" in page
     assert "1 to 50 of 99" in text_of(await world.get("/dead-letters?synced=yes"))
     assert "<h1>Discard 99 dead letters?</h1>" in await world.get("/dead-letters/discard?scope=all&synced=yes")
