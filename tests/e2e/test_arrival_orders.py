@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import pytest
-
 from local.harness import Made, Rows, System
 from local.harness.system import body_of
 
@@ -58,36 +56,35 @@ RELATIONS = {
     "role before contact": ("role_of_contact", "contact", ["account", "deal"]),
     "role before lead": ("role_of_lead", "lead", ["account", "deal"]),
 }
+#: How many rows come for these children: themselves, their parents, and the parents of these. Leads count as contacts.
+COMING = {"systemuser": 4, "account": 7, "contact": 6, "opportunity": 3}
 
 
-@pytest.mark.parametrize(("child", "parent", "there"), RELATIONS.values(), ids=RELATIONS.keys())
-async def test_a_child_brings_its_parent(system: System, child: str, parent: str, there: list[str], rows: Rows) -> None:
-    kin = family(rows)
+async def test_a_child_brings_its_parent(system: System, rows: Rows) -> None:
+    """Each relation in a family of its own."""
+    kin = {relation: family(rows) for relation in RELATIONS}
     await system.seed(rows)
-    before = [getattr(kin, name) for name in there]
+    before = [getattr(kin[relation], name) for relation, (_, _, there) in RELATIONS.items() for name in there]
     await system.notify(*before)
     await system.synced(*before)
-    sent_before = await system.received(getattr(kin, parent).table)
-    await system.notify(getattr(kin, child))
-    if child == "role_of_contact":
-        await system.has_roles(kin.deal, (kin.contact, "Decision Maker"))
-    elif child == "role_of_lead":
-        await system.has_roles(kin.deal, (kin.lead, "Stakeholder"))
-    else:
-        link = "externalSalesPersonId" if parent == "seller" else "externalCompanyId"
-        await system.changed(getattr(kin, child), **{link: getattr(kin, parent).id})
-    assert await system.record(getattr(kin, parent))
-    assert await system.received(getattr(kin, parent).table) - sent_before in ONCE
+    await system.broker.idle()
+    sent_before = {table: await system.received(table) for table in COMING}
+    await system.notify(*(getattr(kin[relation], child) for relation, (child, _, _) in RELATIONS.items()))
+    for relation, (child, parent, _) in RELATIONS.items():
+        one = kin[relation]
+        if child == "role_of_contact":
+            await system.has_roles(one.deal, (one.contact, "Decision Maker"))
+        elif child == "role_of_lead":
+            await system.has_roles(one.deal, (one.lead, "Stakeholder"))
+        else:
+            link = "externalSalesPersonId" if parent == "seller" else "externalCompanyId"
+            await system.changed(getattr(one, child), **{link: getattr(one, parent).id})
+        assert await system.record(getattr(one, parent)), relation
     await system.nothing_parked()
-    assert not await system.broker.dead_letters()
-
-
-async def test_a_whole_family_arrives_in_the_worst_order(system: System, rows: Rows) -> None:
-    kin = family(rows)
-    await system.seed(rows)
-    await system.notify(kin.role_of_lead, kin.role_of_contact, kin.deal, kin.lead, kin.contact, kin.account, kin.seller)
-    await are_related(system, kin)
-    await system.nothing_parked()
+    await system.broker.idle()
+    for table, count in COMING.items():
+        sent = await system.received(table) - sent_before[table]
+        assert count <= sent <= max(ONCE) * count, table
     assert not await system.broker.dead_letters()
 
 
@@ -105,7 +102,7 @@ async def test_a_role_alone_brings_the_whole_family(system: System, rows: Rows) 
 async def test_a_parent_is_requested_once_however_many_children_wait(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
-    children = [rows.contact(account, seller) for _ in range(240)]
+    children = [rows.contact(account, seller) for _ in range(120)]
     await system.seed(rows)
     sellers, companies, persons = [await system.received(table) for table in ("systemuser", "account", "contact")]
     await system.broker.post("changes", [body_of(child) for child in children])
@@ -118,7 +115,7 @@ async def test_a_parent_is_requested_once_however_many_children_wait(system: Sys
 
 
 async def test_several_families_interleaved_backwards(system: System, rows: Rows) -> None:
-    families = [family(rows) for _ in range(12)]
+    families = [family(rows) for _ in range(6)]
     await system.save(rows, *reversed(rows.made))
     for kin in families:
         await are_related(system, kin)

@@ -67,7 +67,7 @@ async def change_until_closed(system: System, rows: list[Made]) -> int:
 async def test_the_share_of_the_day_is_where_it_stops_and_raised_it_goes_on(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
-    contacts = [rows.contact(account, seller) for _ in range(300)]
+    contacts = [rows.contact(account, seller) for _ in range(80)]
     await system.save(rows, seller, account)
     await system.synced(seller, account)
 

@@ -46,16 +46,12 @@ async def upserts(system: System) -> int:
     return int(sum(stats["calls"].get(LEADS, {}).get("POST", {}).values()))
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["alive", "killed"])
-async def test_a_creating_call_whose_answer_is_lost_creates_everybody_once(system: System, killed: bool) -> None:
+async def test_a_creating_call_whose_answer_is_lost_creates_everybody_once(system: System) -> None:
     made = await persons(system, 20)
     await system.marketo("/switches", {"write_latency_ms": 1000})  # no gate: it must end within the 3 s, on any machine
     await system.fault("reset", path=LEADS, verb="POST", when="during")
     await system.notify(*made)
     await struck(system)
-    if killed:
-        await system.stack.kill_functions()
-        await system.stack.start_functions()
     await synced(system, *made)
     await each_once(system, made)
     assert not await system.broker.dead_letters()
@@ -63,8 +59,8 @@ async def test_a_creating_call_whose_answer_is_lost_creates_everybody_once(syste
 
 @pytest.mark.parametrize(
     "fault",
-    [{"code": "1003"}, {"code": "609"}, {"status": 400}, {"status": 403}],
-    ids=["1003", "609", "HTTP 400", "HTTP 403"],
+    [{"code": "1003"}, {"status": 400}],
+    ids=["1003", "HTTP 400"],
 )
 async def test_one_of_twelve_that_spoils_every_call_is_one_dead_letter(system: System, fault: dict[str, Any]) -> None:
     *good, culprit = await persons(system, 12)

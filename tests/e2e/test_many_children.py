@@ -10,7 +10,7 @@ from azure.data.tables.aio import TableClient
 from local.harness import Rows, System
 
 #: Azurite takes seconds for a thousand rows. By hand, E2E_CHILDREN=100000 shows that memory does not follow the number.
-CHILDREN = int(os.environ.get("E2E_CHILDREN", "2000"))
+CHILDREN = int(os.environ.get("E2E_CHILDREN", "1200"))
 GROWTH_BYTES = 30 * 1024 * 1024
 WAIT = 60 + CHILDREN / 50
 

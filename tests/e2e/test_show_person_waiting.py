@@ -28,56 +28,25 @@ async def stopped(system: System) -> AsyncIterator[System]:
         await system.stack.start_functions()
 
 
-async def test_messages_that_nobody_has_taken_yet(stopped: System) -> None:
-    system, rows = stopped, Rows()
-    unread, queued, hidden = (rows.lead() for _ in range(3))
-    await system.save(rows, unread)
-    await post_records(system, queued)
-    first, second, third = [await show(system, each.id) for each in (unread, queued, hidden)]
-    assert (first.exit, first.code) == (1, "NotSentYet")
-    (waiting,) = first.person["subject"]["waiting"]
-    assert (waiting["queue"], waiting["notification"]) == ("dynamics-changes", "Update")
-    assert (second.exit, second.code) == (1, "Queued")
-    assert third.code == "NotInMarketo"
-    await system.stack.start_functions()
-    await system.synced(unread, queued)
-
-
-async def test_it_stops_at_the_number_of_messages_that_was_given(stopped: System) -> None:
-    system, rows = stopped, Rows()
-    others, last = [rows.lead() for _ in range(2)], rows.lead()
-    await system.seed(rows)
-    for made in (*others, last):
-        await post_records(system, made)
-    short, whole = await show(system, last.id, "--max-messages", "1"), await show(system, last.id)
-    assert (short.code, short.data["looked_at"]["persons"]) == ("Queued", 1)
-    assert "may be among the 3 messages of persons" in short.sentence
-    assert (whole.code, whole.person["subject"]["waiting"][0]["queue"]) == ("Queued", "persons")
-    assert any(each["queue"] == "persons" and "--max-messages" in each["why"] for each in short.data["not_looked_at"])
-    await system.stack.start_functions()
-    await system.synced(last, *others)
-
-
-async def post_records(system: System, made: Made) -> None:
-    body = encode("person", [Record(made.table, made.id, datetime.now(UTC))])
-    await system.broker.post("person", [ServiceBusMessage(body, session_id="person")])
-
-
-@asynccontextmanager
-async def held_session(system: System) -> AsyncIterator[None]:
-    """Somebody works on the queue of persons, as a Functions host does."""
-    connection = system.endpoints["service_bus"]["connection_string"]
-    async with (
-        ServiceBusClient.from_connection_string(connection) as client,
-        client.get_queue_receiver(system.broker.queue("person"), session_id="person"),
-    ):
-        yield
-
-
-async def test_a_queue_that_cannot_be_looked_into_is_counted_instead(stopped: System) -> None:
+async def test_what_waits_while_no_host_runs(stopped: System) -> None:
     system, rows = stopped, Rows()
     lead = rows.lead()
     await system.seed(rows)
+    await is_counted_where_nobody_can_look(system, lead)
+    others = [lead, rows.lead()]
+    last = rows.lead()
+    await system.seed(rows)
+    await post_records(system, others[1])
+    await post_records(system, last)
+    await is_looked_for_up_to_a_number_of_messages(system, last)
+    unread, hidden = rows.lead(), rows.lead()
+    await system.save(rows, unread)
+    await nobody_has_taken_it(system, unread, hidden)
+    await system.stack.start_functions()
+    await system.synced(*others, last, unread)
+
+
+async def is_counted_where_nobody_can_look(system: System, lead: Made) -> None:
     async with held_session(system):
         empty = await show(system, lead.id)
         await post_records(system, lead)
@@ -94,8 +63,38 @@ async def test_a_queue_that_cannot_be_looked_into_is_counted_instead(stopped: Sy
         (unseen,) = [each for each in shown.data["not_looked_at"] if each["queue"] == "persons"]
         assert (unseen["active"], unseen["scheduled"]) == (1, 0)
     assert disabled.data["verdict"]["remedy"] == "msisync resume person"
-    await system.stack.start_functions()
-    await system.synced(lead)
+
+
+async def is_looked_for_up_to_a_number_of_messages(system: System, last: Made) -> None:
+    short, whole = await show(system, last.id, "--max-messages", "1"), await show(system, last.id)
+    assert (short.code, short.data["looked_at"]["persons"]) == ("Queued", 1)
+    assert "may be among the 3 messages of persons" in short.sentence
+    assert (whole.exit, whole.code, whole.person["subject"]["waiting"][0]["queue"]) == (1, "Queued", "persons")
+    assert any(each["queue"] == "persons" and "--max-messages" in each["why"] for each in short.data["not_looked_at"])
+
+
+async def nobody_has_taken_it(system: System, unread: Made, hidden: Made) -> None:
+    first, second = await show(system, unread.id), await show(system, hidden.id)
+    assert (first.exit, first.code) == (1, "NotSentYet")
+    (waiting,) = first.person["subject"]["waiting"]
+    assert (waiting["queue"], waiting["notification"]) == ("dynamics-changes", "Update")
+    assert second.code == "NotInMarketo"
+
+
+async def post_records(system: System, made: Made) -> None:
+    body = encode("person", [Record(made.table, made.id, datetime.now(UTC))])
+    await system.broker.post("person", [ServiceBusMessage(body, session_id="person")])
+
+
+@asynccontextmanager
+async def held_session(system: System) -> AsyncIterator[None]:
+    """Somebody works on the queue of persons, as a Functions host does."""
+    connection = system.endpoints["service_bus"]["connection_string"]
+    async with (
+        ServiceBusClient.from_connection_string(connection) as client,
+        client.get_queue_receiver(system.broker.queue("person"), session_id="person"),
+    ):
+        yield
 
 
 async def test_the_rest_is_shown_when_a_part_is_away(system: System, rows: Rows) -> None:

@@ -74,7 +74,7 @@ async def test_an_entity_has_one_writer_at_a_time(hosts: System, rows: Rows) -> 
 async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -> None:
     chance = random.Random(7)  # noqa: S311
     rows = Rows()
-    organisation(rows, chance, persons=300)
+    organisation(rows, chance, persons=160)
     await hosts.seed(rows)
     messages = [body_of(made) for made in rows]
     chance.shuffle(messages)
@@ -97,7 +97,7 @@ async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -
 
 
 async def test_a_host_takes_over_from_one_that_is_killed(system: System, rows: Rows) -> None:
-    organisation(rows, random.Random(8), persons=300)  # noqa: S311
+    organisation(rows, random.Random(8), persons=160)  # noqa: S311
     await system.seed(rows)
     await system.fault("hold", gate="persons", path=LEADS, verb="POST", when="after")
     await system.broker.post("changes", [body_of(made) for made in reversed(rows.made)])
