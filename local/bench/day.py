@@ -110,14 +110,17 @@ class _Timed:
         outcomes = await self.engine.sync(entity, records, windows, received)
         for record, outcome in outcomes:
             seen = (record.first_seen - START).total_seconds()
-            if not record.additive and self.roles.get(record.key, -1.0) >= seen:
+            stored = isinstance(outcome, Synced) and not record.compared_only
+            waits_since = self.pending.pop(record.key, None) if stored else None
+            compared = record.compared_only or (not record.additive and self.roles.get(record.key, -1.0) >= seen)
+            if compared:
                 self.comparisons.append(self.time.passed - seen)
-            elif isinstance(outcome, Synced):
-                if entity is OPPORTUNITY_ROLE:
-                    self.roles[record.key] = self.time.passed
-                self.latencies.append(self.time.passed - seen)
-                self.late.append((seen, self.time.passed))
-                self.pending.pop(record.key, None)
+            begun = waits_since if compared else seen  # after an outage, a newer change may come with a comparison
+            if stored and begun is not None:
+                self.latencies.append(self.time.passed - begun)
+                self.late.append((begun, self.time.passed))
+            if stored and entity is OPPORTUNITY_ROLE:
+                self.roles[record.key] = self.time.passed
         return outcomes
 
 

@@ -58,6 +58,7 @@ class Record:
     `absent`: how often its row was looked for and not there; of a deletion: and still there. `confirmed`: an operator
     has released its deletion from the brake (shared/sync/delete_brake.py). `additive`: nothing that it changes can have
     left an old opportunity role behind in Marketo, because its row is new, or no column of the role was written.
+    `compared_only`: another message has the role that it gives sent; only the roles of its opportunity are compared.
     `run`: the page of a run that is to hear what becomes of it (shared/sync/runs/page.py); of what only follows from a
     run's record, the run, whose calls these are. `fields`: only these of Marketo's fields are sent, and only to a
     record that is there; none: all.
@@ -82,6 +83,7 @@ class Record:
     confirmed: _Flag = False
     last_seen: Annotated[Stamp | None, Field(alias="last")] = None
     additive: _Flag = False
+    compared_only: _Flag = False
     run: _Name = ""
     fields: tuple[_Name, ...] = ()
 
@@ -118,6 +120,7 @@ class Record:
             replays=max(self.replays, newer.replays),
             absent=min(self.absent, newer.absent),
             additive=self.additive and newer.additive,
+            compared_only=self.compared_only and newer.compared_only,
             run=max(self.run, newer.run),  # that of the newest run
             fields=tuple(sorted({*self.fields, *newer.fields})) if self.fields and newer.fields else (),
             last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,

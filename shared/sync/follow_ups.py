@@ -55,7 +55,7 @@ class FollowUps:
         An old role does less harm than a late one, and each comparison costs calls, be it of one opportunity or of 300.
         """
         compares = any(not record.additive for record in routed.records.get(OPPORTUNITY_ROLE.name, ()))
-        at = windows.unhurried() if compares else None
+        at = windows.unhurried(OPPORTUNITY_ROLE.name) if compares else None
         return self.work(routed.put_off_comparisons(), windows, at=at) if at else []
 
     async def send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:

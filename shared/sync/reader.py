@@ -62,6 +62,8 @@ _OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
 LOOKS = (5.0, 60.0)
 #: An opportunity without a primary contact has no role of its own.
 NO_CONTACT = Skipped("NoContact")
+#: The role that a row gives is sent, or has been, by another message.
+COMPARED_ONLY = Skipped("ComparedOnly")
 ROLE_HIDDEN = Retry(
     KEEP_SECONDS,
     "RoleHidden",
@@ -121,13 +123,15 @@ class Reader:
         for record in [record for record in there if _may_go_yet(record)]:
             batch.decide(*_looked_for_again(record, "RowStillThere"))
         found = [(record, rows[record.id]) for record in there if not _may_go_yet(record)]
+        if not batch.entity.key:
+            batch.opportunities |= {record.key: opportunities_of(record.table, row) for record, row in found}
+            batch.decide([record for record, _ in found if record.compared_only], COMPARED_ONLY)
+            found = [(record, row) for record, row in found if not record.compared_only]
         whole = [(record.key, version_of(row)) for record, row in found if not record.fields]  # a part is not all of it
         batch.versions |= {key: version for key, version in whole if version}
         if not batch.windows.is_burst:
             made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
             batch.created |= {key: at for key, at in made if at}
-        if not batch.entity.key:
-            batch.opportunities |= {record.key: opportunities_of(record.table, row) for record, row in found}
         candidates = []
         for record, row in found:
             candidate = candidate_of(batch.entity, record, row, schema, rules)

@@ -52,16 +52,18 @@ class Routed:
     def put_off_comparisons(self) -> Routed:
         """Take out what only has roles compared (shared/sync/roles.py), to be sent later; what is new goes now.
 
-        Of a connection that is there, both: the role that it gives now, and later the comparison with the one that it
-        gave before. What an operator has asked for is not put off.
+        Of a connection that is there, both: the role that it gives now, and later nothing but the comparison with the
+        one that it gave before. What an operator has asked for is not put off.
         """
         later, now = Routed(), list[Record]()
         for record in self.records.pop(OPPORTUNITY_ROLE.name, ()):
-            is_later = not (record.additive or record.wants_fresh)
-            if is_later:
+            if record.additive or record.wants_fresh:
+                now.append(record)
+            elif record.operation == "upsert" and record.table != OPPORTUNITY.name:
+                now.append(replace(record, additive=True))
+                later.add_roles([replace(record, compared_only=True)])
+            else:
                 later.add_roles([record])
-            if not is_later or (record.operation == "upsert" and record.table != OPPORTUNITY.name):
-                now.append(replace(record, additive=True) if is_later else record)
         self.add_roles(now)
         return later
 

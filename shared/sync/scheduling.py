@@ -121,15 +121,20 @@ class Windows:
             return self._turn(entity, self.now())
         return self.trickle.end(entity) if self.trickle else None
 
-    def unhurried(self) -> datetime | None:
-        """When work is due that may wait longer than changes, while these are collected; None: as they are."""
-        collects = self.trickle is not None and self.trickle.width > 0
-        return self.together(UNHURRIED_SECONDS) if collects else None
+    def unhurried(self, entity: str) -> datetime | None:
+        """When work is due that may wait longer than the entity's changes, while these are collected, and follows them.
 
-    def together(self, seconds: float) -> datetime | None:
-        """The next multiple of so many seconds, for all instances; None in a burst, whose cycles collect the work."""
-        after = math.floor(self.now().timestamp() / seconds) + 1
-        return None if self.is_burst else datetime.fromtimestamp(after * seconds, UTC)
+        None: as changes are.
+        """
+        end = self.trickle.end(entity) if self.trickle else None
+        return self.together(UNHURRIED_SECONDS, end) if end else None
+
+    def together(self, seconds: float, after: datetime | None = None) -> datetime | None:
+        """The next multiple of so many seconds, `after` now or a later moment, for all instances; None in a burst,
+        whose cycles collect the work.
+        """
+        multiple = math.floor((after or self.now()).timestamp() / seconds) + 1
+        return None if self.is_burst else datetime.fromtimestamp(multiple * seconds, UTC)
 
     def next_turn(self, entity: str) -> datetime | None:
         """The entity's next turn, perhaps in this cycle: for what other records wait for. None: at once."""

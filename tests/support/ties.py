@@ -16,6 +16,7 @@ from shared.model.errors import DataverseError
 from shared.model.outcome import Later, Outcome, Retry
 from shared.model.record import Record
 from shared.sync.marketo_cache import Known
+from shared.sync.routing import Routed
 from tests.support.values import NOON, guid, to
 from tests.support.vendors import Vendors
 
@@ -60,6 +61,7 @@ class World(Vendors):
         self.stored: set[tuple[str, int, str]] = set()
         self.names = dict(ROLES)
         self.messages: list[Record] = []
+        self.later: list[Record] = []
         self.made = 0
         self.dies_after = -1
         self.deleted = 0
@@ -221,6 +223,16 @@ class World(Vendors):
 
         known = Known(clock=clock)
         return engine_between(self, self, CONFIG, clock=clock, now=lambda: NOON, known=known, **parts)
+
+    def put_off(self) -> None:
+        """Have what is waiting compared later, as while changes are collected."""
+        routed = Routed()
+        routed.add_roles(self.messages)
+        self.later += routed.put_off_comparisons().records.get(OPPORTUNITY_ROLE.name, [])
+        self.messages = routed.records.get(OPPORTUNITY_ROLE.name, [])
+
+    def ten_minutes_are_full(self) -> None:
+        self.messages, self.later = [*self.messages, *self.later], []
 
     async def work(self, *, crash_after: int = -1, engine: Any = None, **parts: Any) -> list[Outcome]:
         """Sync what is waiting; what a crash does not settle, and what is to be tried again, waits on."""

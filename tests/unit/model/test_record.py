@@ -22,6 +22,7 @@ records = st.builds(
     first_seen=moments, operation=st.sampled_from(["upsert", "delete"]), correlation_id=st.text(max_size=36),
     attempt=st.integers(0, 20), requested=st.booleans(), parked_since=st.none() | moments, released=st.booleans(),
     collected=st.booleans(), write_back=st.booleans(), additive=st.booleans(),
+    compared_only=st.booleans(),
     run=st.sampled_from(["", "20260304-120000-abcd/contact/7", "20260305-120000-abcd/contact/0"]),
     fields=st.sampled_from([(), ("city",), ("city", "title")]),
 )  # fmt: skip
@@ -123,6 +124,7 @@ def test_a_row_keeps_what_must_survive_of_all_its_mentions(mentions: list[Record
         assert record.parked_since == min((m.parked_since for m in same if m.parked_since), default=None)
         assert (record.operation == "delete") == all(mention.operation == "delete" for mention in same)
         assert record.additive == all(mention.additive for mention in same)
+        assert record.compared_only == all(mention.compared_only for mention in same)
         assert bool(record.fields) == all(mention.fields for mention in same), "a whole change is never cut"
         assert not record.fields or set(record.fields) == {name for mention in same for name in mention.fields}
         assert bool(record.correlation_id) == any(mention.correlation_id for mention in same)

@@ -15,6 +15,7 @@ from shared.model.outcome import Failed, Later, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.delete_brake import DeleteBrake
 from shared.sync.old_roles import Triple
+from shared.sync.reader import COMPARED_ONLY
 from shared.sync.roles import Claim, must_be_compared, unaccounted, unclaimed
 from tests.support.state import SharedState
 from tests.support.ties import ANN, BOB, DEAL, DEALS, OTHER, PEOPLE, PERSONS, ROLES, Tie, World
@@ -83,6 +84,8 @@ _steps = st.one_of(
     st.tuples(st.just("rename"), _roles, st.sampled_from(["Buyer", "buyer", "Champion", "Decision Maker"])),
     st.tuples(st.just("contact"), _deals, st.sampled_from([*PEOPLE, ""])),
     st.tuples(st.just("work"), st.integers(-1, 8)),
+    st.tuples(st.just("put off")),
+    st.tuples(st.just("ten minutes")),
 )
 
 
@@ -98,6 +101,10 @@ async def _do(world: World, step: tuple[Any, ...]) -> None:
             world.primary(deal, contact)
         case "work", [crash_after]:
             await world.work(crash_after=crash_after)
+        case "put off", []:
+            world.put_off()
+        case "ten minutes", []:
+            world.ten_minutes_are_full()
         case _ if not ids:
             pass
         case "delete", [which]:
@@ -114,6 +121,7 @@ def test_whatever_happens_and_wherever_it_crashes_marketo_has_the_roles_of_dynam
         world = World()
         for step in steps:
             await _do(world, step)
+        world.ten_minutes_are_full()
         for _ in range(6):
             await world.work()
         return world
@@ -161,6 +169,19 @@ async def test_what_a_warm_process_knows_spares_the_question_whose_the_other_rol
     world.calls.clear()
     await world.work(engine=engine)
     assert world.calls == ["upsert", "stored", "read opportunity_role"]
+
+
+async def test_a_comparison_that_was_put_off_does_not_send_the_role_again(world: World) -> None:
+    world.change(next(iter(world.ties)), role=guid(901))
+    world.put_off()
+    await world.work()
+    assert world.calls.count("upsert") == 1
+    assert world.stored > world.wanted(), "the old role is there"
+    world.calls.clear()
+    world.ten_minutes_are_full()
+    assert await world.work() == [COMPARED_ONLY, COMPARED_ONLY]
+    assert world.stored == world.wanted()
+    assert "upsert" not in world.calls
 
 
 @pytest.mark.parametrize("trouble", ["narrow", "secured"])

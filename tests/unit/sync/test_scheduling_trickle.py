@@ -183,9 +183,10 @@ async def test_what_may_wait_comes_for_all_instances_at_once_while_changes_are_c
     clock = WallClock(NOON + timedelta(seconds=later))
     trickle = await wide(width, clock)
     windows = Windows(now=clock, trickle=trickle)
-    due = windows.unhurried()
-    assert (due is not None) == (trickle.width > 0), "else with the changes"
-    if due:
-        assert 0 < (due - clock.now).total_seconds() <= UNHURRIED_SECONDS
+    due, changes = windows.unhurried("person"), windows.next_cycle("person")
+    assert (due is None) == (changes is None), "else with the changes"
+    if due and changes:
+        assert 0 < (due - changes).total_seconds() <= UNHURRIED_SECONDS, "what the changes store is there by then"
         assert due.timestamp() % UNHURRIED_SECONDS == 0
-    assert replace(windows, until=clock.now + timedelta(seconds=1)).unhurried() is None, "a burst has its cycles"
+    in_a_burst = replace(windows, until=clock.now + timedelta(seconds=1))
+    assert in_a_burst.unhurried("person") is None, "a burst has its cycles"
