@@ -33,10 +33,11 @@ BURST_CYCLES = 2
 DAY_SECONDS = 86_400.0
 #: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected.
 DEAD_ZONE = 0.002
-#: With each further such part the window grows by the time that the pace takes for one call: slowly, so that a costly
-#: hour, such as the first one after a start, widens it little. A steady stream ends its day ahead of the pace by some
-#: of these steps: were they larger, that would exceed a fifth of the day.
-STEP = 0.004
+#: With the first such part beyond that, a window is as wide as the pace takes for one call; with eight, twice as wide;
+#: with 27, three times. So a few calls too many soon collect changes, but a costly hour, such as the first one after a
+#: start, widens the windows of the next hours little. A steady stream ends its day ahead of the pace by as many as
+#: its windows need: were these parts larger, that would exceed a fifth of the day.
+STEP = 0.00042
 #: How often the use is looked at.
 LOOK_SECONDS = 5.0
 #: Whose windows are wider: they are the fewest, and of least use alone.
@@ -44,7 +45,7 @@ WIDER = {"opportunity_role": 2.0}
 #: Seconds: what may wait longer than a change waits for the next multiple of this, for all of its kind.
 UNHURRIED_SECONDS = 600.0
 #: Windows end at multiples of this, or of their own width where that is less.
-GRID_SECONDS = 2.0
+GRID_SECONDS = 1.0
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Trickle:
         pace = self.share * self.daily_calls
         used = usage.used_today - usage.used_by_runs
         steps = (used - pace * usage.elapsed - DEAD_ZONE * self.daily_calls) / (STEP * self.daily_calls)
-        self.width = min(self.longest, max(0.0, steps * DAY_SECONDS / pace))
+        self.width = min(self.longest, math.cbrt(max(0.0, steps)) * DAY_SECONDS / pace)
 
     def end(self, entity: str) -> datetime | None:
         """When the entity's window ends, which a change opens if there is none. None: at once."""
