@@ -72,7 +72,7 @@ TIERS = {
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
     "e2e": (["-m", "pytest", "tests/e2e", "-n", "4", "--dist", "loadgroup"],),
-    "browser": (["-m", "pytest", "tests/browser"],),
+    "browser": (["-m", "pytest", "tests/browser", "-n", "2", *WHOLE_FILES],),
 }
 #: Tiers that run when they are named, as CI does: they set up, or occupy, what the others share.
 NAMED_TIERS = ("versions", "tasks")

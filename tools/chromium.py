@@ -7,8 +7,11 @@ from tools.interpreters import remedy
 
 
 def find_chromium() -> "str | None":
-    """Return the path of what the variable CHROMIUM names, else of the first of these on PATH; None without any."""
-    names = os.environ.get("CHROMIUM") or "chromium chromium-browser google-chrome"
+    """Return the path of what the variable CHROMIUM names, else of the first of these on PATH; None without any.
+
+    The headless shell, which has no windows, takes less than half of the processor time.
+    """
+    names = os.environ.get("CHROMIUM") or "chromium-headless-shell chromium chromium-browser google-chrome"
     return next((path for name in names.split() if (path := shutil.which(name))), None)
 
 

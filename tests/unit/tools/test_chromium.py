@@ -10,6 +10,7 @@ from tools.chromium import find_chromium
 @pytest.mark.parametrize(
     ("variable", "present", "found"),
     [
+        ("", "chromium chromium-headless-shell", "chromium-headless-shell"),
         ("", "chromium-browser", "chromium-browser"),
         ("", "google-chrome", "google-chrome"),
         ("/opt/chrome", "/opt/chrome", "/opt/chrome"),
@@ -21,5 +22,5 @@ def test_the_browser_is_the_one_that_is_named_or_any_chromium(
     monkeypatch: pytest.MonkeyPatch, variable: str, present: str, found: str | None
 ) -> None:
     monkeypatch.setenv("CHROMIUM", variable)
-    monkeypatch.setattr(shutil, "which", {present: present}.get)
+    monkeypatch.setattr(shutil, "which", {name: name for name in present.split()}.get)
     assert find_chromium() == found

@@ -45,7 +45,8 @@ def test_every_tier_runs_in_order(
         "-m ruff check", "-m ruff format --check", f"-c {dev.IMPORT_CONTRACTS}", "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/package",
         "-m tools.site", "-m tools.scan", "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
-        "-m pytest tests/e2e -n 4 --dist loadgroup", "-m pytest tests/browser",
+        "-m pytest tests/e2e -n 4 --dist loadgroup",
+        "-m pytest tests/browser -n 2 --dist loadfile --no-loadscope-reorder",
     ]  # fmt: skip
     summary = capsys.readouterr().out.splitlines()[-len(dev.TIERS) :]
     assert [line.split()[:2] for line in summary] == [[name, "passed"] for name in dev.TIERS]
