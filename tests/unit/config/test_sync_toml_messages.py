@@ -59,6 +59,7 @@ BAD = [
     ("language = 0", "language", "must be 1 or more"),
     ("empty = false", "empty", "must be 'clear' or 'keep', not false"),
     ('empty = "kep"', "empty", 'did you mean "keep"?'),
+    ('time_zone = "Berlin"', "time_zone", '"Berlin" is not a time zone: write one such as "Europe/Berlin"'),
     ('unsubscribe = "optout"', "unsubscribe", 'did you mean "opt_out"?'),
     ("unsubscribe = true", "unsubscribe", "must be 'never', 'opt_out' or 'both', not true"),
     ("filter_column = false", "filter_column", "must be text in quotes, not false"),

@@ -214,7 +214,7 @@ def test_peek_pages_by_sequence_number_and_shows_every_state(clock: Clock) -> No
 def test_tens_of_thousands_of_messages_are_no_problem(clock: Clock) -> None:
     queue = queue_of(clock, sessions=True)
     count = 30_000
-    started = time.perf_counter()
+    started = time.process_time()
     queue.send([message(str(n), "S", scheduled_for=clock.now + n % 7) for n in range(count)])
     clock.now += 10
     lock = queue.accept_session(None, Holder())
@@ -226,8 +226,8 @@ def test_tens_of_thousands_of_messages_are_no_problem(clock: Clock) -> None:
             queue.complete(item.lock_token)
         queue.peek(0, 1)
     assert done == count
-    # Quadratic work would take minutes.
-    assert time.perf_counter() - started < 10
+    # Quadratic work would take minutes, of the processor and not of a busy machine.
+    assert time.process_time() - started < 20
 
 
 def test_scheduled_messages_can_be_hurried(clock: Clock) -> None:
