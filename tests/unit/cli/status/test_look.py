@@ -1,7 +1,6 @@
 """What `msisync status` asks, and what it makes of answers that do not come."""
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.servicebus.management import EntityStatus
 
+from shared.azure.parked_rows import Parked
 from shared.azure.parked_table import Store
 from shared.azure.receiver import Message
 from shared.azure.shared_state import State
@@ -20,7 +20,7 @@ from shared.cli.status.command import as_json
 from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.cli.status.look import look
 from shared.marketo.quota import Budget
-from shared.model.errors import StorageUnavailableError
+from shared.model.outcome import Parent
 from shared.model.record import Record, encode, timestamp
 from shared.sync.runs.model import RunKind, RunState, Scope, new_run
 from shared.sync.runs.store import Runs
@@ -29,6 +29,7 @@ from tests.support.queues import QUEUES
 from tests.support.run_commands import MARKETO
 from tests.support.status import text_of
 from tests.support.tables import FullTable
+from tests.support.values import guid
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -42,11 +43,10 @@ class World:
         self.dead: dict[str, int] = {}
         self.status: dict[str, EntityStatus] = {}
         self.unavailable: dict[str, QueueUnavailable] = {}
-        self.rows: list[dict[str, Any]] = []
-        self.runs = FullTable()
-        self.parked: list[dict[str, Any]] = []
-        self.may_manage = True
-        self.storage_away = self.bus_away = False
+        self.table, self.parked = FullTable(), FullTable()
+        self.state, self.store = State(self.table), Store(self.parked)
+        self.runs = Runs(self.table, now=lambda: NOW)
+        self.may_manage, self.bus_away = True, False
         self.looked_into: list[str] = []
 
     async def get_queue(self, name: str) -> Any:
@@ -71,26 +71,11 @@ class World:
         for start in range(0, len(found), page):
             yield found[start : start + page]
 
-    def table(self, rows: list[dict[str, Any]]) -> Any:
-        async def pages(_: str, parameters: dict[str, Any], **__: Any) -> AsyncIterator[Any]:
-            if self.storage_away:
-                raise StorageUnavailableError("ServiceRequestError")
-            wanted = parameters.get("kind") or parameters["entity"]
-            yield [row for row in rows if row["PartitionKey"] == wanted]
-
-        async def get(*_: Any, **__: Any) -> None:
-            return None
-
-        return SimpleNamespace(pages=pages, get=get)
-
     async def look(self) -> Status:
-        settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, storage=None)
-        state = State(self.table(self.rows))
+        budget = Budget(self.state, MARKETO, instance_id="operator", now=lambda: datetime.now(UTC), operator=True)
         context: Any = SimpleNamespace(
-            settings=settings, environment={}, bus_administration=self, bus=None,
-            parked=Store(self.table(self.parked)), state=state,
-            budget=Budget(state, MARKETO, instance_id="operator", now=lambda: datetime.now(UTC), operator=True),
-            runs=Runs(self.runs, now=lambda: NOW),
+            settings=SimpleNamespace(queues=QUEUES, marketo=MARKETO), environment={}, bus_administration=self, bus=None,
+            parked=self.store, state=self.state, budget=budget, runs=self.runs,
         )  # fmt: skip
         return await look(context)
 
@@ -104,10 +89,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def message(*ages: int, number: int = 1) -> Message:
     return Message(number, encode("person", [Record("lead", ID, NOW - timedelta(minutes=age)) for age in ages]), NOW)
-
-
-def row(kind: str, name: str, value: Any) -> dict[str, Any]:
-    return {"PartitionKey": kind, "RowKey": name, "Value": json.dumps(value)}
 
 
 async def test_an_empty_system_is_well_and_its_queues_are_left_alone(world: World) -> None:
@@ -159,7 +140,7 @@ async def test_a_namespace_that_does_not_answer_is_not_asked_twice(world: World)
 
 
 async def test_without_storage_the_queues_are_looked_at_all_the_same(world: World) -> None:
-    world.storage_away = True
+    world.table.away = world.parked.away = True
     world.messages["persons"] = [message(3)]
     status = await world.look()
     assert (status.exit, set(status.unseen)) == (Exit.FAILED, {PARKED, STATE})
@@ -181,14 +162,14 @@ async def test_dead_letters_are_told_apart_by_entity_up_to_a_bound(world: World)
 async def test_counts_and_circuits_are_read_and_what_is_old_or_odd_is_left_out(world: World) -> None:
     soon, long_ago = timestamp(NOW + timedelta(minutes=1)), timestamp(NOW - timedelta(hours=9))
     outage = {"since": timestamp(NOW), "until": soon, "reason": "marketo 503", "failures": 2}
-    world.rows = [
-        row("counts", row_name(NOW, "person"), {"synced": {str(NOW.minute - NOW.minute % 5): 7}}),
-        row("counts", row_name(NOW - timedelta(hours=30), "person"), {"synced": {"0": 100}}),
-        row("circuit", "company", outage),
-        row("circuit", "person", {**outage, "until": long_ago}),
-        row("circuit", "opportunity", {"of": "another version"}),
-    ]
-    world.parked = [{"PartitionKey": "company", "RowKey": "a|lead|b", "Entity": "person", "Since": NOW}]
+    put = world.state.put
+    await put("counts", row_name(NOW, "person"), {"synced": {str(NOW.minute - NOW.minute % 5): 7}})
+    await put("counts", row_name(NOW - timedelta(hours=30), "person"), {"synced": {"0": 100}})
+    await put("circuit", "company", outage)
+    await put("circuit", "person", {**outage, "until": long_ago})
+    await put("circuit", "opportunity", {"of": "another version"})
+    waiting = Record("lead", ID, NOW, parked_since=NOW)
+    await world.store.park([Parked(Parent("company", "account", guid(1)), "person", waiting)], NOW)
     status = await world.look()
     assert status.entities["person"].last_hour["synced"] == status.entities["person"].last_day["synced"] == 7
     assert list(status.circuits) == ["company"]
@@ -204,7 +185,7 @@ def a_run(kind: str = "changes", minutes: int = 5, error: str = "") -> dict[str,
 
 
 async def test_the_last_runs_of_the_write_back_are_shown(world: World) -> None:
-    world.rows.append(row("write_back", "runs", {"runs": [a_run("sweep", 1), a_run()]}))
+    await world.state.put("write_back", "runs", {"runs": [a_run("sweep", 1), a_run()]})
     status = await world.look()
     assert status.exit == Exit.OK
     last = " ago: 2 read, 2 differing, 2 written, 2 failed, 2 gone; 2 Marketo calls; goes on"
@@ -217,7 +198,7 @@ async def test_how_far_persons_have_drifted_is_shown_and_needs_attention_from_5_
     world: World, differing: int, says: str
 ) -> None:
     found = {"compared": 990, "differing": differing, "missing": 5, "fields": {"city": 30, "phone": 4, "title": 31}}
-    world.rows.append(row("write_back", "drift", {**found, "at": timestamp(NOW - timedelta(hours=5))}))
+    await world.state.put("write_back", "drift", {**found, "at": timestamp(NOW - timedelta(hours=5))})
     status = await world.look()
     shown = text_of(status, width=200)
     assert f"990 leads and contacts compared with Marketo, 5 h ago: {differing} differ, 5 missing there" in shown
@@ -244,8 +225,9 @@ async def test_how_far_persons_have_drifted_is_shown_and_needs_attention_from_5_
 async def test_a_write_back_that_has_stopped_is_late_or_refused_needs_attention(
     world: World, runs: list[dict[str, Any]], due: list[dict[str, Any]], says: str
 ) -> None:
-    world.rows.append(row("write_back", "runs", {"runs": runs}))
-    world.rows += [row("write_back_due", f"lead|{n}", value) for n, value in enumerate(due)]
+    await world.state.put("write_back", "runs", {"runs": runs})
+    for number, value in enumerate(due):
+        await world.state.put("write_back_due", f"lead|{number}", value)
     status = await world.look()
     told = " ".join(attention.text for attention in status.attentions)
     assert says in told
@@ -253,15 +235,14 @@ async def test_a_write_back_that_has_stopped_is_late_or_refused_needs_attention(
 
 
 async def test_runs_that_are_not_over_are_named(world: World) -> None:
-    runs = Runs(world.runs, now=lambda: NOW)
     over, going = (
         new_run(RunKind.INITIAL_SYNC, Scope((table,)), NOW, unique=unique, expected={table: 900})
         for table, unique in (("account", "aaaa"), ("contact", "bbbb"))
     )
     for run in (over, going):
-        await runs.create(run)
-    await runs.to(over.id, RunState.CANCELLED)
-    await runs.to(going.id, RunState.PAUSED)
+        await world.runs.create(run)
+    await world.runs.to(over.id, RunState.CANCELLED)
+    await world.runs.to(going.id, RunState.PAUSED)
     status = await world.look()
     assert [run.id for run in status.runs] == [going.id]
     assert "paused" in " ".join(each.text for each in status.attentions)
