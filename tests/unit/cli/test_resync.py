@@ -19,16 +19,11 @@ from shared.cli.progress import so_far
 from shared.cli.resync import marketo_calls
 from shared.model.codes import Kind
 from shared.model.entities import Table
-from shared.model.errors import (
-    BrokerUnavailableError,
-    ConfigurationError,
-    DataverseError,
-    MsiSyncError,
-    StorageUnavailableError,
-)
+from shared.model.errors import BrokerUnavailableError, ConfigurationError, DataverseError, MsiSyncError
 from shared.model.record import Record, decode
 from tests.support.commands import typed
 from tests.support.history import Kept
+from tests.support.state import SharedState
 from tests.support.values import guid
 
 
@@ -43,9 +38,8 @@ class World:
         self.before_page: list[int] = []
         self.away = False
         self.refuses = ""
-        self.versions: dict[str, Any] = {}
-        self.told_after: list[int] = []
-        self.storage_away = False
+        self.state = SharedState()
+        self.app_knew: list[bool] = []
         self.console = Console(quiet=True)
         self.stopped = False
         self.kept = Kept()
@@ -66,19 +60,12 @@ class World:
             self.before_page.append(len(self.sent))
             yield [{"contactid": id_.upper()} for id_ in rows[start : start + 5000]]
 
-    async def change(self, kind: str, name: str, change: Any) -> None:
-        """The row that tells every process of the app to read anew."""
-        if self.storage_away:
-            raise StorageUnavailableError("ServiceRequestError")
-        assert (kind, name) == ("reference", "version")
-        self.told_after.append(len(self.sent))
-        self.versions = change(self.versions)
-
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.away:
             raise BrokerUnavailableError("ServiceBusConnectionError")
         if self.stopped and self.sent:
             raise CancelledError
+        self.app_knew.append(self.state.stored == {("reference", "version"): {"rows": 1, "schema": 1}})
         self.sent += messages
 
     async def run(self, *words: str) -> tuple[Result, str]:
@@ -88,7 +75,7 @@ class World:
             config=SimpleNamespace(tables=dict.fromkeys(self.tables)),
             dataverse=self,
             outgoing=self,
-            state=self,
+            state=self.state,
             history=self.kept.history,
         )
         return await typed(context, "resync", *words, progress=self.console)
@@ -112,8 +99,7 @@ async def test_ids_are_sent_at_once_however_they_are_written(world: World) -> No
         "applied": True, "records": {"contact": 4}, "unknown": [], "marketo_calls": {"least": 1, "most": 3},
         "announced": True,
     }  # fmt: skip
-    assert world.versions == {"rows": 1, "schema": 1}
-    assert world.told_after == [0, 0], "the app must know before the records are on their way"
+    assert world.app_knew == [True], "to read everything anew, before the records are on their way"
 
 
 async def test_who_stops_it_is_told_how_many_were_sent(world: World) -> None:
@@ -135,7 +121,7 @@ async def test_the_history_says_who_sent_them(world: World) -> None:
 
 async def test_storage_that_is_away_keeps_no_record_back_but_is_told(world: World) -> None:
     world.rows_by_set["contacts"] = [guid(1)]
-    world.storage_away = True
+    world.state.storage_away = True
     result, text = await world.run("contact", guid(1))
     assert (result.exit, len(world.records()), result.data["announced"]) == (0, 1, False)
     assert "could not be told" in text
@@ -172,7 +158,7 @@ async def test_many_ids_are_read_at_once_and_sent_by_100(world: World) -> None:
 async def test_a_query_is_shown_before_it_is_sent_page_by_page(world: World) -> None:
     world.rows_by_set["contacts"] = [guid(number) for number in range(1, 12_002)]
     result, text = await world.run("contact", "--query", "statecode eq 0 and lastname eq 'O''Hara'")
-    assert (result.exit, world.sent, world.versions) == (1, [], {})
+    assert (result.exit, world.sent, world.state.stored) == (1, [], {})
     assert "contact: 12,001 to be sent" in text
     assert "About 41 to 123 Marketo calls" in text
     assert "--apply" in text
