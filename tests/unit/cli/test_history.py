@@ -18,11 +18,12 @@ from shared.sync.history import Event, What
 from tests.support.commands import typed
 from tests.support.history import NOON, Kept
 from tests.support.values import guid
+from tests.support.vendors import Vendors
 
 CONTACT, LEAD = guid(1), guid(2)
 
 
-class World:
+class World(Vendors):
     """Storage, and the two systems that know whose address it is."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +50,6 @@ class World:
 
         monkeypatch.setattr(history, "Dynamics", Dynamics)
         monkeypatch.setattr(past, "datetime", Now)
-
-    def key_of(self, _: Any) -> str:
-        return "externalPersonId"
 
     async def read(self, _entity: Any, _field: str, values: list[str], *_: Any) -> list[dict[str, Any]]:
         self.asked += values

@@ -6,6 +6,7 @@ from shared.cli.show.facts import SALES_PERSON_EMAIL, Difference, Person, Relati
 from shared.cli.show.marketo import compare, differences, look, merge_roles
 from shared.model.entities import Entity
 from shared.model.outcome import Parent
+from tests.support.vendors import Vendors
 
 USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")
 ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
@@ -91,14 +92,11 @@ def test_without_a_record_nothing_differs() -> None:
     assert fields_of(given) == []
 
 
-class Marketo:
+class Marketo(Vendors):
     """Records by entity; notes what is read."""
 
     def __init__(self, **records: list[dict[str, Any]]) -> None:
         self.records, self.reads = records, list[tuple[str, str, list[str]]]()
-
-    def key_of(self, entity: Entity) -> str:
-        return entity.key
 
     async def read(self, entity: Entity, by: str, values: list[str], fields: tuple[str, ...], **_: Any) -> Any:
         self.reads.append((entity.name, by, sorted(set(fields) - {"createdAt", "updatedAt"})))
