@@ -2,8 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,8 +22,8 @@ from shared.sync.lease import (
     Sending,
 )
 from tests.support.values import NOON
+from tests.support.virtual_time import in_virtual_time
 
-T = TypeVar("T")
 CALL = 90.0
 LASTS = CALL * MARGIN * (1 + SPARE) + SPARE_SECONDS
 
@@ -32,8 +31,8 @@ LASTS = CALL * MARGIN * (1 + SPARE) + SPARE_SECONDS
 class World:
     """Processes with clocks of their own, over one table with storage's clock."""
 
-    def __init__(self) -> None:
-        self.time = Time(NOON)
+    def __init__(self, time: Time) -> None:
+        self.time = time
         self.table = MemoryTable(seconds=0.01)
         self.names = itertools.count()
         self.killed: list[Any] = []
@@ -43,11 +42,10 @@ class World:
         me = f"p{next(self.names)}"
         return leases(lambda: self.time.clock() + ahead, self.table, instance_id=me, longest_call=CALL).of("person")
 
-    def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        async def all_of_it() -> T:
-            return await work()
 
-        return self.time.run(all_of_it())
+@pytest.fixture
+def time() -> Time:
+    return Time(NOON)
 
 
 async def kill_a_holder(world: World) -> None:
@@ -74,26 +72,25 @@ async def seconds_until_held(world: World, sending: Sending) -> float:
             await asyncio.sleep(error.after)
 
 
-def test_in_the_ordinary_case_it_costs_two_requests_and_one_more_after_another_process(world: World) -> None:
-    async def work() -> list[int]:
-        one, other = world.process(), world.process()
-        costs = []
-        for sending in (one, one, one, other, other, one):
-            before = world.table.requests
-            async with sending.held():
-                await sending.begin(["a"])
-                sending.ended(["a"])
-            costs.append(world.table.requests - before)
-        return costs
-
-    first, *costs = world.run(work)
-    assert first == 3
-    assert costs[:2] == [2, 2]
+@in_virtual_time
+async def test_in_the_ordinary_case_it_costs_two_requests_and_one_more_after_another_process(time: Time) -> None:
+    world = World(time)
+    one, other = world.process(), world.process()
+    costs = []
+    for sending in (one, one, one, other, other, one):
+        before = world.table.requests
+        async with sending.held():
+            await sending.begin(["a"])
+            sending.ended(["a"])
+        costs.append(world.table.requests - before)
+    assert costs[:3] == [3, 2, 2]
     assert max(costs) <= 4
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_two_invocations_never_hold_it_together_and_both_get_their_turn(world: World, processes: int) -> None:
+@in_virtual_time
+async def test_two_invocations_never_hold_it_together_and_both_get_their_turn(time: Time, processes: int) -> None:
+    world = World(time)
     holders = 0
     turns: list[str] = []
 
@@ -108,145 +105,128 @@ def test_two_invocations_never_hold_it_together_and_both_get_their_turn(world: W
                 holders -= 1
             await asyncio.sleep(1.0)  # the next batch
 
-    async def work() -> None:
-        one = world.process()
-        await asyncio.gather(loop("a", one), loop("b", world.process() if processes == 2 else one))
-
-    world.run(work)
+    one = world.process()
+    await asyncio.gather(loop("a", one), loop("b", world.process() if processes == 2 else one))
     assert turns.count("a") == turns.count("b") == 10
 
 
-def test_who_finds_it_held_waits_some_seconds_and_then_comes_again_later_without_spinning(world: World) -> None:
-    async def work() -> tuple[NotNowError, int]:
-        await kill_a_holder(world)
-        before = world.table.requests
-        return await refused(world.process()), world.table.requests - before
-
-    error, requests = world.run(work)
+@in_virtual_time
+async def test_who_finds_it_held_waits_some_seconds_and_then_comes_again_later_without_spinning(time: Time) -> None:
+    world = World(time)
+    await kill_a_holder(world)
+    before = world.table.requests
+    error = await refused(world.process())
     assert (error.code, error.after) == ("LeaseHeld", COME_AGAIN_SECONDS)
-    assert world.time.passed >= LOOKS * LOOK_SECONDS
-    assert requests <= LOOKS + 1
+    assert time.passed >= LOOKS * LOOK_SECONDS
+    assert world.table.requests - before <= LOOKS + 1
 
 
 @pytest.mark.parametrize("ahead", [0.0, 86_400.0, -86_400.0, 3_600.0, 7.0])
-def test_after_a_crash_the_next_one_waits_until_every_call_of_it_has_ended(world: World, ahead: float) -> None:
+@in_virtual_time
+async def test_after_a_crash_the_next_one_waits_until_every_call_of_it_has_ended(time: Time, ahead: float) -> None:
     """Whatever its clock says: storage's own tells how old the lease is."""
-
-    async def work() -> float:
-        await kill_a_holder(world)
-        return await seconds_until_held(world, world.process(ahead=ahead))
-
-    assert LASTS - 2 <= world.run(work) <= LASTS + COME_AGAIN_SECONDS + 2
+    world = World(time)
+    await kill_a_holder(world)
+    assert LASTS - 2 <= await seconds_until_held(world, world.process(ahead=ahead)) <= LASTS + COME_AGAIN_SECONDS + 2
 
 
-def test_a_process_that_could_not_give_it_back_takes_it_again_at_once(world: World) -> None:
-    async def work() -> float:
-        sending = world.process()
-        async with sending.held():
-            world.table.away = True
-        world.table.away = False
-        return await seconds_until_held(world, sending)
-
-    assert world.run(work) < 1
-
-
-def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_renews_it(world: World) -> None:
-    async def work() -> None:
-        sending, other = world.process(), world.process()
-        async with sending.held():
-            for _ in range(20):
-                await asyncio.sleep(15)
-                await sending.begin(["a"])
-                assert (await refused(other)).code == "LeaseHeld"
-                sending.ended(["a"])
-
-    world.run(work)
+@in_virtual_time
+async def test_a_process_that_could_not_give_it_back_takes_it_again_at_once(time: Time) -> None:
+    world = World(time)
+    sending = world.process()
+    async with sending.held():
+        world.table.away = True
+    world.table.away = False
+    assert await seconds_until_held(world, sending) < 1
 
 
-def test_who_has_lost_it_sends_nothing_more(world: World) -> None:
-    async def work() -> None:
-        sending, other = world.process(), world.process()
-        async with sending.held():
-            await asyncio.sleep(LASTS + 5)  # it hung
-            async with other.held():
-                with pytest.raises(NotNowError, match="LeaseLost"):
-                    await sending.begin(["a"])
+@in_virtual_time
+async def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_renews_it(time: Time) -> None:
+    world = World(time)
+    sending, other = world.process(), world.process()
+    async with sending.held():
+        for _ in range(20):
+            await asyncio.sleep(15)
+            await sending.begin(["a"])
+            assert (await refused(other)).code == "LeaseHeld"
+            sending.ended(["a"])
+
+
+@in_virtual_time
+async def test_who_has_lost_it_sends_nothing_more(time: Time) -> None:
+    world = World(time)
+    sending, other = world.process(), world.process()
+    async with sending.held():
+        await asyncio.sleep(LASTS + 5)  # it hung
+        async with other.held():
             with pytest.raises(NotNowError, match="LeaseLost"):
                 await sending.begin(["a"])
-        async with sending.held():
+        with pytest.raises(NotNowError, match="LeaseLost"):
             await sending.begin(["a"])
+    async with sending.held():
+        await sending.begin(["a"])
 
-    world.run(work)
+
+@in_virtual_time
+async def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocation(time: Time) -> None:
+    world = World(time)
+    sending = world.process()
+    async with sending.held():
+        pass
+    with pytest.raises(NotNowError):
+        await sending.begin(["a"])
 
 
-def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocation(world: World) -> None:
-    async def work() -> None:
-        sending = world.process()
-        async with sending.held():
-            pass
-        with pytest.raises(NotNowError):
+@in_virtual_time
+async def test_without_storage_nothing_begins_and_the_records_wait(time: Time) -> None:
+    world = World(time)
+    sending = world.process()
+    async with sending.held():
+        await asyncio.sleep(LASTS)
+        world.table.away = True
+        with pytest.raises(NotNowError) as renewing:
             await sending.begin(["a"])
+    errors = [renewing.value, await refused(sending)]
+    assert [(error.code, error.after) for error in errors] == [("StorageAway", STORAGE_AWAY_SECONDS)] * 2
 
-    world.run(work)
+
+@in_virtual_time
+async def test_keys_without_an_answer_wait_in_every_process_and_others_go_on(time: Time) -> None:
+    world = World(time)
+    sending, other = world.process(), world.process(ahead=5_000.0)
+    async with sending.held():
+        await sending.begin(["lost", "lost too"])
+        await sending.begin(["answered"])
+        sending.ended(["answered"])
+    for process in (sending, other, world.process()):
+        async with process.held():
+            assert process.in_flight("answered") == process.in_flight("another") == 0
+            assert CALL <= process.in_flight("lost") <= CALL * MARGIN + 1
+    await asyncio.sleep(60)
+    async with world.process().held():  # who writes the row again does not prolong it
+        pass
+    await asyncio.sleep(CALL * MARGIN - 60 + 3)  # storage tells whole seconds
+    for process in (sending, other, world.process()):
+        async with process.held():
+            assert process.in_flight("lost") == process.in_flight("lost too") == 0
 
 
-@pytest.mark.parametrize("when", ["taking", "renewing"])
-def test_without_storage_nothing_begins_and_the_records_wait(world: World, when: str) -> None:
-    async def work() -> NotNowError:
-        sending = world.process()
-        if when == "taking":
-            world.table.away = True
-            return await refused(sending)
+@in_virtual_time
+async def test_a_cancelled_invocation_leaves_its_key_in_flight(time: Time) -> None:
+    world = World(time)
+    sending, other = world.process(), world.process()
+
+    async def hangs() -> None:
         async with sending.held():
-            await asyncio.sleep(LASTS)
-            world.table.away = True
-            with pytest.raises(NotNowError) as error:
-                await sending.begin(["a"])
-        return error.value
+            await sending.begin(["lost"])
+            await asyncio.sleep(1_000)
 
-    error = world.run(work)
-    assert (error.code, error.after) == ("StorageAway", STORAGE_AWAY_SECONDS)
-
-
-def test_keys_without_an_answer_wait_in_every_process_and_others_go_on(world: World) -> None:
-    async def work() -> None:
-        sending, other = world.process(), world.process(ahead=5_000.0)
-        async with sending.held():
-            await sending.begin(["lost", "lost too"])
-            await sending.begin(["answered"])
-            sending.ended(["answered"])
-        for process in (sending, other, world.process()):
-            async with process.held():
-                assert process.in_flight("answered") == process.in_flight("another") == 0
-                assert CALL <= process.in_flight("lost") <= CALL * MARGIN + 1
-        await asyncio.sleep(60)
-        async with world.process().held():  # who writes the row again does not prolong it
-            pass
-        await asyncio.sleep(CALL * MARGIN - 60 + 3)  # storage tells whole seconds
-        for process in (sending, other, world.process()):
-            async with process.held():
-                assert process.in_flight("lost") == process.in_flight("lost too") == 0
-
-    world.run(work)
-
-
-def test_a_cancelled_invocation_leaves_its_key_in_flight(world: World) -> None:
-    async def work() -> int:
-        sending, other = world.process(), world.process()
-
-        async def hangs() -> None:
-            async with sending.held():
-                await sending.begin(["lost"])
-                await asyncio.sleep(1_000)
-
-        task = asyncio.create_task(hangs())
-        await asyncio.sleep(1)
-        task.cancel()
-        await asyncio.wait([task])
-        async with other.held():
-            return other.in_flight("lost")
-
-    assert world.run(work) >= CALL
+    task = asyncio.create_task(hangs())
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    async with other.held():
+        assert other.in_flight("lost") >= CALL
 
 
 def test_more_keys_than_a_row_has_room_for_let_all_of_the_entity_wait() -> None:
