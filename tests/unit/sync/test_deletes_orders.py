@@ -1,6 +1,5 @@
 """Deletions, restored rows and crashes in any order: Marketo ends as Dynamics is."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -95,11 +94,11 @@ STEPS = st.lists(
 
 @pytest.mark.parametrize("policy", ["delete", "flag", "unlink"])
 @given(steps=STEPS, order=st.randoms(use_true_random=False))
-def test_whatever_comes_in_whatever_order_marketo_ends_as_dynamics_is(
+async def test_whatever_comes_in_whatever_order_marketo_ends_as_dynamics_is(
     policy: str, steps: list[str], order: Any
 ) -> None:
     history = History(policy, order)
-    asyncio.run(history.run(steps))
+    await history.run(steps)
     persons = history.world.marketo.records["person"]
     there = [row for row in persons if row["externalPersonId"] == guid(10) and not row.get(FLAG)]
     assert len(there) == len(history.there)

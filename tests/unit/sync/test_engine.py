@@ -1,6 +1,5 @@
 """The engine: records in, one outcome per record out. Dataverse and Marketo are small worlds in memory."""
 
-import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -193,7 +192,7 @@ situations = st.lists(
 
 
 @given(situations, st.booleans(), st.booleans())
-def test_whatever_comes_there_is_exactly_one_outcome_per_row(
+async def test_whatever_comes_there_is_exactly_one_outcome_per_row(
     mix: list[tuple[int, str, Any, bool, int, datetime | None]], owner: bool, company: bool
 ) -> None:
     world = World()
@@ -206,7 +205,7 @@ def test_whatever_comes_there_is_exactly_one_outcome_per_row(
         if exists and table in ("lead", "contact"):
             world.person(number, table)
         records.append(Record(table, guid(number), NOON, operation, attempt=attempt, parked_since=since))
-    outcomes = asyncio.run(world.engine.sync(ENTITIES["person"], records))
+    outcomes = await world.engine.sync(ENTITIES["person"], records)
     assert sorted(record.key for record, _ in outcomes) == sorted({record.key for record in records})
     sent = {row["externalPersonId"] for call in world.marketo.upserts for row in call}
     assert sent == {record.id for record, outcome in outcomes if isinstance(outcome, Synced)}

@@ -1,6 +1,5 @@
 """The engine in a burst: parents are met before anybody asks for them, and calls to Marketo are full."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -164,7 +163,7 @@ async def test_a_large_batch_is_read_and_sent_group_by_group_in_full_calls() -> 
     st.booleans(),
     st.sets(st.integers(900, 903)),
 )
-def test_every_row_has_one_outcome_and_is_sent_once_at_most(
+async def test_every_row_has_one_outcome_and_is_sent_once_at_most(
     mix: list[tuple[int, bool, bool, bool]], burst: bool, there: set[int]
 ) -> None:
     world = World(burst=burst)
@@ -174,7 +173,7 @@ def test_every_row_has_one_outcome_and_is_sent_once_at_most(
         if has_company:
             world.company_of[guid(number)] = guid(900 + number % 4)
         records.append(contact(number, parked_since=NOON if waited else None, collected=collected))
-    outcomes = asyncio.run(world.engine.sync(ENTITIES["person"], records, world.windows))
+    outcomes = await world.engine.sync(ENTITIES["person"], records, world.windows)
     assert sorted(record.key for record, _ in outcomes) == sorted({record.key for record in records})
     sent = [id_ for call in world.sent for id_ in call]
     assert sorted(sent) == sorted(record.id for record, outcome in outcomes if isinstance(outcome, Synced))

@@ -182,13 +182,13 @@ async def test_a_call_without_records_probes_and_the_whole_batch_follows_when_it
 
 async def test_dataverse_away_costs_no_call_of_marketo_and_one_read_a_probe(world: World) -> None:
     world.dataverse_error = DataverseError("503", "away", kind=Kind.TRANSIENT)
-    world.backlog(3_000)
+    world.backlog(1_000)
     await world.consume(HOUR)
     assert world.calls == []
     assert len(world.reads) <= 5 + 60
     world.dataverse_error = None
     await world.consume(3 * HOUR)
-    assert len(world.stored) == 3_000
+    assert len(world.stored) == 1_000
 
 
 async def test_a_day_that_is_used_up_is_waited_for_in_the_queue_without_further_calls(world: World) -> None:
@@ -223,9 +223,9 @@ async def test_a_refusal_of_everything_is_an_outage_too(world: World, kind: Kind
 
 async def test_calls_that_take_marketo_too_long_are_halved_until_they_go_through(world: World) -> None:
     world.too_slow_from = 100
-    world.backlog(2_000)
+    world.backlog(1_000)
     await world.consume(HOUR)
-    assert len(world.stored) == 2_000
+    assert len(world.stored) == 1_000
     assert world.dead == 0
 
 

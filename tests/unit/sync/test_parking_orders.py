@@ -1,6 +1,5 @@
 """Parking: no order of events, and no death in between, loses a child."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -147,41 +146,37 @@ async def test_a_parent_given_up_while_a_child_parks_does_not_leave_it(world: Wo
     st.lists(st.sampled_from(["park", "notes", "children", "send", "remove", "replace", "put", "unmark", "leave"])),
     st.booleans(),
 )
-def test_whatever_dies_between_any_two_steps_every_child_is_sent_on_when_its_parent_is_there(
+async def test_whatever_dies_between_any_two_steps_every_child_is_sent_on_when_its_parent_is_there(
     acts: list[str], crashes: list[str], requested: bool
 ) -> None:
     """What dies comes again, as its message is redelivered; others may act in between."""
-
-    async def run() -> None:
-        world = World()
-        number = 10
-        deaths = list(crashes)
-        waiting: set[str] = set()
-        for act in acts:
-            number += 1
-            work: dict[str, Callable[[], Awaitable[Any]]] = {
-                "park": partial(world.park, child(number)), "link_later": partial(world.link_later, child(number)),
-                "give_up": partial(world.give_up, requested=requested),
-                "release": partial(world.release, requested=requested), "check": world.check,
-            }  # fmt: skip
-            if act in ("park", "link_later"):
-                waiting.add(child(number).id)
-            if deaths:
-                world.store.after[deaths.pop()] = crash
-            while True:
-                try:
-                    await work[act]()
-                except ConnectionError:
-                    continue
-                break
-            world.store.after.clear()
-            world.now += timedelta(seconds=CHECK)
-        world.marketo.there = {COMPANY.id: 5}
-        for note in list(world.store.notes_.values()):
-            world.now = max(world.now, note.next_check)
-        await world.check()
-        assert {r.id for r in world.bus.take("person")} == waiting
-        assert not world.store.parked
-        assert not world.store.notes_
-
-    asyncio.run(run())
+    world = World()
+    number = 10
+    deaths = list(crashes)
+    waiting: set[str] = set()
+    for act in acts:
+        number += 1
+        work: dict[str, Callable[[], Awaitable[Any]]] = {
+            "park": partial(world.park, child(number)), "link_later": partial(world.link_later, child(number)),
+            "give_up": partial(world.give_up, requested=requested),
+            "release": partial(world.release, requested=requested), "check": world.check,
+        }  # fmt: skip
+        if act in ("park", "link_later"):
+            waiting.add(child(number).id)
+        if deaths:
+            world.store.after[deaths.pop()] = crash
+        while True:
+            try:
+                await work[act]()
+            except ConnectionError:
+                continue
+            break
+        world.store.after.clear()
+        world.now += timedelta(seconds=CHECK)
+    world.marketo.there = {COMPANY.id: 5}
+    for note in list(world.store.notes_.values()):
+        world.now = max(world.now, note.next_check)
+    await world.check()
+    assert {r.id for r in world.bus.take("person")} == waiting
+    assert not world.store.parked
+    assert not world.store.notes_

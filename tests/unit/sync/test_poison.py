@@ -1,6 +1,5 @@
 """One message that nobody understands is put aside with its reason, once; its batch neighbours go on."""
 
-import asyncio
 import json
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,10 +66,12 @@ def test_every_body_is_records_that_can_be_sent_again_or_a_refusal_that_can_be_k
 
 
 @given(st.lists(st.tuples(bodies, properties), max_size=3))
-def test_good_messages_go_on_beside_poison_and_poison_is_kept_once(odd: list[tuple[bytes, dict[str, Any]]]) -> None:
+async def test_good_messages_go_on_beside_poison_and_poison_is_kept_once(
+    odd: list[tuple[bytes, dict[str, Any]]],
+) -> None:
     world = World()
     poison = [Incoming(sent, SEEN, facts) for sent, facts in odd]
-    asyncio.run(world.pipeline.sync("person", [*poison, Incoming(encode("person", [GOOD]), SEEN)]))
+    await world.pipeline.sync("person", [*poison, Incoming(encode("person", [GOOD]), SEEN)])
     assert GOOD in [record for record, _ in world.settled]
     refused = sum(bool(decoded(sent)[0]) for sent, _ in odd)
     assert len(world.letters()) == refused
@@ -98,10 +99,10 @@ PLACES = [
 
 
 @given(st.lists(st.tuples(st.dictionaries(st.sampled_from(PLACES), values), properties), max_size=3))
-def test_good_notifications_go_on_beside_poison(odd: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+async def test_good_notifications_go_on_beside_poison(odd: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     world = World()
     poison = [Incoming(json.dumps(context(2) | parts).encode(), SEEN, facts) for parts, facts in odd]
-    asyncio.run(world.pipeline.route([*poison, Incoming(body(1), SEEN)]))
+    await world.pipeline.route([*poison, Incoming(body(1), SEEN)])
     routed = [r for m in world.sent if m.queue == "person" for r in decode(m.body, "person")]
     assert guid(1) in [record.id for record in routed]
     for message in world.sent:

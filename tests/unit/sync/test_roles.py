@@ -1,6 +1,5 @@
 """Which roles in Marketo are no more: the decision, and histories of an opportunity with crashes in between."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -116,17 +115,13 @@ async def _do(world: World, step: tuple[Any, ...]) -> None:
 
 @settings(deadline=None)
 @given(st.lists(_steps, max_size=12))
-def test_whatever_happens_and_wherever_it_crashes_marketo_has_the_roles_of_dynamics(steps: list[Any]) -> None:
-    async def history() -> World:
-        world = World()
-        for step in steps:
-            await _do(world, step)
-        world.ten_minutes_are_full()
-        for _ in range(6):
-            await world.work()
-        return world
-
-    world = asyncio.run(history())
+async def test_whatever_happens_and_wherever_it_crashes_marketo_has_the_roles_of_dynamics(steps: list[Any]) -> None:
+    world = World()
+    for step in steps:
+        await _do(world, step)
+    world.ten_minutes_are_full()
+    for _ in range(6):
+        await world.work()
     assert not world.messages
     assert world.stored == world.wanted()
 

@@ -158,8 +158,8 @@ async def test_several_instances_add_up_what_is_hot(world: World) -> None:
 
 async def test_what_is_hot_is_not_lost_while_storage_is_away_and_needs_little_room(world: World) -> None:
     world.storage_away = True
-    for row in range(3 * WARM):
-        await world.counts.add("person", [*changes(row, 1), *changes(7, 1)])
+    for row in range(0, 3 * WARM, 50):
+        await world.counts.add("person", [*(each for n in range(50) for each in changes(row + n, 1)), *changes(7, 50)])
     world.storage_away = False
     await world.counts.tend()
     assert hottest(world.rows, "person", world.now)["contact", "r7"] > 2 * WARM

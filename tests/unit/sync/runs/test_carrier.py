@@ -167,7 +167,7 @@ async def test_a_paused_queue_is_not_flooded(world: World) -> None:
     world.fill("lead", PAGE)
     world.queue_paused = True
     run = await world.start("lead")
-    await world.ticks(120)
+    await world.ticks(90)
     assert world.sent.total() == 4 * PAGE  # at once, and after 10, 30 and 70 minutes
     world.queue_paused = False
     await world.ticks()

@@ -1,18 +1,25 @@
 """The process of the carrier is killed at each of its steps, and rows come and go while a run passes them."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 
 from shared.model.outcome import Outcome, Removed, Synced
 from shared.model.record import Record
+from shared.sync.runs import reading
 from shared.sync.runs.model import Run, RunState
 from shared.sync.runs.page import PAGE
-from shared.sync.runs.reading import ROWS
 from tests.support.run_world import World
 
-#: More than a request of rows, and a page that is not full.
-LEADS = ROWS + 450
+#: Of a request, so that a run has several and is quick; and more than that, with a page that is not full.
+SMALL = 2 * PAGE
+LEADS = SMALL + PAGE // 2
+
+
+@pytest.fixture(autouse=True)
+def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "read", partial(reading.read, size=SMALL))
 
 
 async def started(world: World) -> tuple[Run, list[str]]:
@@ -31,7 +38,7 @@ async def steps_of_a_run() -> int:
 
 async def test_wherever_the_carrier_is_killed_at_most_a_page_is_sent_twice_and_no_row_is_left_out() -> None:
     steps = await steps_of_a_run()
-    assert steps > 40
+    assert steps > 20
     for kill_at in range(1, steps + 1):
         world = World()
         run, ids = await started(world)
@@ -81,7 +88,7 @@ async def test_rows_that_come_and_go_while_the_run_passes_them_cost_no_other_row
 
 
 async def test_many_rows_of_one_second_are_read_all_also_when_the_link_is_refused_in_between(world: World) -> None:
-    ids = world.fill("lead", 3 * ROWS, same_second=True)
+    ids = world.fill("lead", 3 * SMALL, same_second=True)
     run = await world.start("lead")
 
     def refuse_once() -> None:
