@@ -136,9 +136,6 @@ def test_a_command_on_the_path_needs_no_folder(tmp_path: Path, monkeypatch: pyte
 
 def test_a_module_is_named_with_its_python() -> None:
     command = [sys.executable, "-m", "shared.cli.main"]
-    done = subprocess.run(  # noqa: S603  (fixed)
-        [*command, "doctor", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "usage: msisync doctor " in done.stdout
     done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.stdout.startswith("usage: msisync ")
     assert f"Begin with: {shlex.join(command)} doctor." in done.stdout
