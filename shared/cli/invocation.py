@@ -102,7 +102,10 @@ def quoted(words: Iterable[str]) -> str:
 
 def command_line(*words: str) -> str:
     """A command as texts name it, its words quoted: `msisync show person 'a b'`."""
-    return f"{NAME} {quoted(words)}"
+    text = quoted(words)
+    if os.name != "nt":  # a command that is named in a word is no command: '' is nothing to the shell
+        text = _in_use.names.sub(f"{NAME}''", text)
+    return f"{NAME} {text}"
 
 
 def again(*flags: str, instead: Sequence[str] = ()) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Group
 from rich.table import Table
@@ -74,6 +74,8 @@ def test_what_is_no_command_stays_as_it_is(text: str) -> None:
 
 
 @given(st.lists(st.text(), min_size=1), st.lists(st.text()))
+@example(["x"], ["--reason", "see msisync doctor"])
+@example(["x"], ["msisync", "doctor"])
 def test_a_command_line_is_read_by_the_shell_as_it_was_meant(program: list[str], words: list[str]) -> None:
     typed = Invocation(tuple(program), (), (), COMMANDS)
     before = invocation.in_use()

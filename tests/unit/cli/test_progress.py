@@ -61,3 +61,4 @@ def test_a_bar_says_by_its_description_what_its_steps_are_where_nothing_else_doe
     bar = progress_bar(screen)
     bar.advance(bar.add_task("contact", total=10), 4)
     assert [str(each) for each in so_far(screen)] == ["4 of 10 contact"]
+    progress_bar(console.Console(quiet=True)).add_task("contact")  # Rich's own keeps no account
