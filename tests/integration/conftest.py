@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 LONGEST = (
     *("test_stack", "test_functions_host_servicebus_failures", "test_functions_host_servicebus", "test_parked_table"),
     *("test_functions_host_end", "test_servicebus_sdk", "test_register_command", "test_sign_in_dataverse"),
-    *("test_register_rows", "test_core_bus", "test_servicebus_sessions", "test_show_peek", "test_fields_command_sides"),
+    *("test_dead_letters_replay", "test_core_bus", "test_servicebus_sessions", "test_show_peek"),
 )
 
 
