@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
 from emulators.dataverse.notifications import Notification, Origin, notification
@@ -223,6 +223,12 @@ class System:
     def table(self) -> TableClient:
         """A client of the table of parked records."""
         return TableClient.from_connection_string(self.endpoints["storage"]["connection_string"], PARKED_TABLE)
+
+    async def have_table(self) -> None:
+        """Make the table of parked records, as the app does when it parks the first one."""
+        async with self.table() as table:
+            with suppress(ResourceExistsError):
+                await table.create_table()
 
     async def host_stats(self, host: str = "a") -> Any:
         """The counters of a Functions host."""

@@ -38,6 +38,7 @@ async def test_they_are_released_in_bounded_memory(system: System, rows: Rows) -
     await system.save(rows, seller)
     await system.synced(seller)
     await system.broker.idle()
+    await system.have_table()
     async with system.table() as table:
         await park(table, account.id, sorted(children))
     await system.reset_host_stats()

@@ -39,7 +39,9 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]
     """A stack without any registered step."""
     directory = tmp_path_factory.mktemp("missed_changes")
     environment = {**ENVIRONMENT, "SYNC_CONFIG": str(own_config(directory))}
-    async with running_system(directory / "stack", functions_environment=environment) as running:
+    async with running_system(
+        directory / "stack", functions_environment=environment, queues={"dynamics-changes": {"lock_seconds": 5}}
+    ) as running:
         yield running
 
 

@@ -93,6 +93,7 @@ async def test_a_child_parked_while_its_parent_was_synced_is_found_by_the_timer(
         "PartitionKey": "sales_person", "RowKey": f"!{seller.id}", "Table": "systemuser", "Since": now,
     }  # fmt: skip
     note |= {"NextCheck": now, "Checks": 0, "Leaving": False}
+    await system.have_table()
     async with system.table() as table:
         await table.upsert_entity(child)
         await table.upsert_entity(note)
