@@ -1,6 +1,5 @@
 """Columns and fields that disappear while it runs cost themselves only; keys of one's own; a filter of rules."""
 
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import pytest
 
 from emulators.marketo.objects import COMPANIES, LEADS
 from local.harness import Rows, System, eventually, running_system
-from local.harness.showing import run
+from local.harness.commands import run_here
+from local.harness.showing import way_to
 
 PERSON_KEY, COMPANY_KEY = 'person = "dynamicsPersonId"', 'company = "dynamicsAccountId"'
 RULE = """[contact]
@@ -93,13 +93,15 @@ async def test_an_own_company_field_is_left_out_of_a_linked_person_and_seen(own:
     assert (await wait_for_person(own, free.id))["companyTier"] == "Prof."
     assert not await own.broker.dead_letters()
     await own.broker.idle()
-    exit_code, out, _ = await run(own, linked.id, "--json")
-    verdict = json.loads(out)["verdict"]
-    assert (exit_code, verdict["code"]) == (2, "FieldsLeftOut")
+    with way_to(own):
+        shown, synced = [
+            await run_here(own.stack.settings_file, "show", "person", each.id, "--json") for each in (linked, free)
+        ]
+    verdict = shown.json["verdict"]
+    assert (shown.code, verdict["code"]) == (2, "FieldsLeftOut")
     assert "companyTier (CompanyField" in verdict["sentence"]
     assert verdict["remedy"] == "map companyTier in [account.fields] of sync.toml instead"
-    exit_code, out, _ = await run(own, free.id, "--json")
-    assert (exit_code, json.loads(out)["verdict"]["code"]) == (0, "Synced")
+    assert (synced.code, synced.json["verdict"]["code"]) == (0, "Synced")
 
 
 async def test_a_rule_keeps_out_who_does_not_meet_it(own: System, rows: Rows) -> None:

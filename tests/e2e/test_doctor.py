@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ import pytest
 from azure.servicebus.management import EntityStatus
 
 from emulators.servicebus import connection_string
-from local.endpoints import inherited_environment
-from local.harness.operating import ROOT, Operator, operated_system
+from local.harness.commands import Ended, run, run_here
+from local.harness.operating import Operator, operated_system
 from local.queues import DATAVERSE_KEY, DATAVERSE_POLICY
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Subject, examine, with_needs
@@ -34,32 +33,15 @@ async def operator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Op
         yield running
 
 
-@dataclass(frozen=True)
-class Run:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def doctor(operator: Operator, *arguments: str, **changes: str) -> Run:
-    """The command in a process of its own, with the settings file of the stack, or one that differs in some."""
+async def doctor(operator: Operator, *arguments: str, own_process: bool = False, **changes: str) -> Ended:
+    """The command with the settings file of the stack, or one that differs in some."""
     file = operator.settings_file
     if changes:
         values = json.loads(file.read_text())["Values"]
         file = file.with_name("changed.settings.json")
         file.write_text(json.dumps({"Values": {**values, **changes}}))
-    command = [sys.executable, "-m", "shared.cli.main", "doctor", "--settings", str(file), *arguments]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env=inherited_environment(),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return Run(process.returncode or 0, out.decode(), err.decode())
+    how = run if own_process else run_here
+    return await how(file, "doctor", *arguments)
 
 
 async def rows_of_both(operator: Operator) -> dict[str, Any]:
@@ -73,10 +55,10 @@ async def test_a_healthy_set_up_is_all_green_within_its_budget_and_is_left_as_it
     before = await rows_of_both(operator)
     await operator.system.marketo("/stats/reset", {})
     await operator.system.dataverse("/stats/reset", {})
-    run = await doctor(operator, "--json")
-    data = json.loads(run.out)
+    ended = await doctor(operator, "--json", own_process=True)
+    data = json.loads(ended.out)
     not_green = {each["id"]: each["text"] for each in data["checks"] if each["status"] != "ok"}
-    assert (run.code, run.err, not_green) == (0, "", {})
+    assert (ended.code, ended.err, not_green) == (0, "", {})
     assert len(data["checks"]) == len(CHECKS)
     marketo, dataverse = await operator.system.marketo("/stats"), await operator.system.dataverse("/stats")
     assert marketo["calls_total"] <= MARKETO_CALLS
@@ -87,38 +69,38 @@ async def test_a_healthy_set_up_is_all_green_within_its_budget_and_is_left_as_it
 
 
 async def test_people_get_it_in_groups_and_nothing_secret(operator: Operator) -> None:
-    run = await doctor(operator)
-    assert run.code == 0
-    assert run.out.splitlines()[0] == "Set-up"
-    assert f"{len(CHECKS)} ok, 0 attention, 0 failed, 0 skipped" in run.out
-    assert operator.secrets_in(run.out + run.err) == []
+    ended = await doctor(operator)
+    assert ended.code == 0
+    assert ended.out.splitlines()[0] == "Set-up"
+    assert f"{len(CHECKS)} ok, 0 attention, 0 failed, 0 skipped" in ended.out
+    assert operator.secrets_in(ended.out + ended.err) == []
 
 
 async def test_a_failure_is_told_first_with_its_remedy_and_ends_with_2(operator: Operator) -> None:
-    run = await doctor(operator, MARKETO_CLIENT_SECRET="not-the-secret")
-    assert run.code == 2
-    assert "marketo-sign-in " in run.out
-    assert "To do: compare MARKETO_CLIENT_ID and MARKETO_CLIENT_SECRET" in run.out
-    assert run.out.count("because of marketo-sign-in: ") == 1
-    assert "Fix first: Marketo, Sign-in (marketo-sign-in)" in run.out
-    assert "not-the-secret" not in run.out + run.err
-    assert operator.secrets_in(run.out + run.err) == []
+    ended = await doctor(operator, own_process=True, MARKETO_CLIENT_SECRET="not-the-secret")
+    assert ended.code == 2
+    assert "marketo-sign-in " in ended.out
+    assert "To do: compare MARKETO_CLIENT_ID and MARKETO_CLIENT_SECRET" in ended.out
+    assert ended.out.count("because of marketo-sign-in: ") == 1
+    assert "Fix first: Marketo, Sign-in (marketo-sign-in)" in ended.out
+    assert "not-the-secret" not in ended.out + ended.err
+    assert operator.secrets_in(ended.out + ended.err) == []
 
 
 async def test_attention_ends_with_1_and_a_choice_makes_only_what_it_needs(operator: Operator) -> None:
-    run = await doctor(operator, "--only", "marketo-quota", "--json", MARKETO_DAILY_CALLS="1000000")
-    assert run.code == 0
-    names = [each["id"] for each in json.loads(run.out)["checks"]]
+    ended = await doctor(operator, "--only", "marketo-quota", "--json", MARKETO_DAILY_CALLS="1000000")
+    assert ended.code == 0
+    names = [each["id"] for each in json.loads(ended.out)["checks"]]
     assert names == ["settings", "sync-toml", "marketo-url", "marketo-sign-in", "marketo-quota"]
     await operator.system.marketo("/limits", {"used_today": 45_000})
-    run = await doctor(operator, "--only", "marketo-quota")
+    ended = await doctor(operator, "--only", "marketo-quota")
     await operator.system.marketo("/limits", {"used_today": 0})
-    assert (run.code, "! marketo-quota" in run.out) == (1, True)
+    assert (ended.code, "! marketo-quota" in ended.out) == (1, True)
 
 
 async def test_a_check_that_there_is_not_is_wrong_usage(operator: Operator) -> None:
-    run = await doctor(operator, "--only", "nonsense")
-    assert (run.code, "marketo-quota" in run.err) == (64, True)
+    ended = await doctor(operator, "--only", "nonsense")
+    assert (ended.code, "marketo-quota" in ended.err) == (64, True)
 
 
 @dataclass(frozen=True)
