@@ -61,7 +61,8 @@ MODULES = {
 }
 #: import-linter has no module that `-m` could run.
 IMPORT_CONTRACTS = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
-WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
+IN_ORDER = "--no-loadscope-reorder"
+WHOLE_FILES = ("--dist", "loadfile", IN_ORDER)
 TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-c", IMPORT_CONTRACTS]),
     "types": (["-m", "mypy"],),
@@ -71,7 +72,7 @@ TIERS = {
     "infra": (["-m", "tools.scan"],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
-    "e2e": (["-m", "pytest", "tests/e2e", "-n", "4", "--dist", "loadgroup"],),
+    "e2e": (["-m", "pytest", "tests/e2e", "-n", "4", "--dist", "loadgroup", IN_ORDER],),
     "browser": (["-m", "pytest", "tests/browser", "-n", "2", *WHOLE_FILES],),
 }
 #: Tiers that run when they are named, as CI does: they set up, or occupy, what the others share.

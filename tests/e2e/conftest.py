@@ -33,6 +33,19 @@ ENVIRONMENT = {
 }
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
+#: Files with a stack of their own, which one process runs from start to end. The longest are begun first.
+LONGEST = (
+    *("test_demo", "test_reconcile", "test_runs", "test_missed_changes", "test_day_share", "test_deletes"),
+    *("test_lifecycle_policies", "test_write_back_faults", "test_changed_schemas", "test_write_back"),
+    *("test_session_locks", "test_doctor_breakages", "test_hosted_console"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; the others stay in their order."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests of the shared stack go to any process, which has its own; those of a file with a stack stay together.

@@ -45,7 +45,7 @@ def test_every_tier_runs_in_order(
         "-m ruff check", "-m ruff format --check", f"-c {dev.IMPORT_CONTRACTS}", "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/package",
         "-m tools.site", "-m tools.scan", "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
-        "-m pytest tests/e2e -n 4 --dist loadgroup",
+        "-m pytest tests/e2e -n 4 --dist loadgroup --no-loadscope-reorder",
         "-m pytest tests/browser -n 2 --dist loadfile --no-loadscope-reorder",
     ]  # fmt: skip
     summary = capsys.readouterr().out.splitlines()[-len(dev.TIERS) :]
@@ -78,7 +78,7 @@ def test_a_tier_can_be_chosen_with_arguments_for_pytest(tiers: Tiers) -> None:
     assert dev.run_tests(["unit", "e2e", "-k", "routing"]) == 0
     assert tiers.ran == [
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder -k routing",
-        "-m pytest tests/e2e -n 4 --dist loadgroup -k routing",
+        "-m pytest tests/e2e -n 4 --dist loadgroup --no-loadscope-reorder -k routing",
     ]
 
 
