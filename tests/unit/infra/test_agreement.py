@@ -159,6 +159,11 @@ def test_the_host_s_file_has_what_the_host_knows() -> None:
     assert HOST["logging"].keys() <= {"logLevel"}
 
 
+def test_the_host_speaks_as_the_app_expects() -> None:
+    assert HOST["telemetryMode"] == "OpenTelemetry"
+    assert HOST["extensionBundle"] == {"id": "Microsoft.Azure.Functions.ExtensionBundle", "version": "[4.*, 5.0.0)"}
+
+
 def test_work_ends_before_its_invocation_and_that_before_its_lock() -> None:
     most = timedelta(seconds=seconds_of(HOST["functionTimeout"]))
     longest = next(item.le for item in SyncSettings.model_fields["time_budget"].metadata if hasattr(item, "le"))
@@ -175,6 +180,13 @@ def test_the_app_connects_by_its_identity_and_speaks_telemetry() -> None:
     assert "PYTHON_ENABLE_OPENTELEMETRY: 'true'" in text
     assert "OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'" in text
     assert "keyVaultAccessIdentityResourceId: identityId" in text
+
+
+def test_the_tables_and_the_queue_of_dead_letters_are_the_app_s() -> None:
+    text = MAIN.read_text()
+    assert "tables: [settings.PARKED_TABLE, settings.STATE_TABLE]" in text
+    assert "deadLetterQueue: bus.outputs.queueSettings.DEAD_LETTER_QUEUE" in text
+    assert "values: alert.queues == 'all' ? ['*'] : [deadLetterQueue]" in (INFRA / "monitoring.bicep").read_text()
 
 
 def test_alerts_on_the_broker_name_its_metrics() -> None:

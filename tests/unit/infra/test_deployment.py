@@ -198,3 +198,9 @@ def test_no_instance_is_kept_ready_unless_that_is_set() -> None:
     settings = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
     assert settings["alwaysReady"]["value"] == "${ALWAYS_READY=}"
     assert operate.substituted(settings["alwaysReady"]["value"], {}) == ""
+
+
+def test_instances_are_kept_ready_of_the_group_http_and_of_functions_by_name() -> None:
+    text = (INFRA / "app.bicep").read_text()
+    assert "alwaysReady: ready" in text
+    assert "== 'http' ? 'http' : 'function:${trim(split(pair, '=')[0])}'" in text
