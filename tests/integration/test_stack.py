@@ -298,14 +298,30 @@ async def test_an_empty_organization_registers_nothing(up: Child, tmp_path: Path
     assert "registration" not in up.log.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Signals) -> None:
-    parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
+async def end(up: Child, state: Path, number: signal.Signals) -> None:
+    """Send the signal, and wait until `up` and all that it has started is gone."""
+    parts = json.loads((state / "control.json").read_text())["parts"]
     pids = with_descendants([part["pid"] for part in parts.values()])
     assert len(pids) >= len(parts) == 6
     assert up.pid is not None
     os.kill(up.pid, number)
     await until_dead(up.pid, *pids)
+
+
+def assert_cleaned_up(up: Child, state: Path) -> None:
+    """The settings hold secrets."""
+    assert "Everything is stopped." in up.log_tail()
+    assert not (state / "endpoints.json").exists()
+    assert not (state / "local.settings.json").exists()
+
+
+async def test_up_that_is_terminated_stops_everything_and_removes_its_files(up: Child, tmp_path: Path) -> None:
+    await end(up, tmp_path / "state", signal.SIGTERM)
+    assert_cleaned_up(up, tmp_path / "state")
+
+
+async def test_nothing_outlives_up_that_is_killed(up: Child, tmp_path: Path) -> None:
+    await end(up, tmp_path / "state", signal.SIGKILL)
 
 
 async def test_a_person_drives_up_from_the_command_line_and_ends_it(up: Child, tmp_path: Path) -> None:
@@ -328,13 +344,8 @@ async def test_a_person_drives_up_from_the_command_line_and_ends_it(up: Child, t
     assert events == [
         ["functions-a", "ready"], ["functions-b", "ready"], ["functions-a", "killed"], ["functions-a", "ready"],
     ]  # fmt: skip
-    parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
-    assert up.pid is not None
-    os.kill(up.pid, signal.SIGINT)
-    await until_dead(up.pid, *(part["pid"] for part in parts.values()))
-    assert "Everything is stopped." in up.log_tail()
-    assert not (tmp_path / "state" / "endpoints.json").exists()
-    assert not (tmp_path / "state" / "local.settings.json").exists()
+    await end(up, tmp_path / "state", signal.SIGINT)
+    assert_cleaned_up(up, tmp_path / "state")
 
 
 def test_driving_a_stack_that_does_not_run_says_so(tmp_path: Path) -> None:
