@@ -74,7 +74,7 @@ def test_an_authority_is_a_host_and_a_tenant(given: str, authority: str) -> None
         ("DATAVERSE_AUTHORITY", "https://login.microsoftonline.com//t", "tenant"),
         ("DATAVERSE_AUTHORITY", "https://login.microsoftonline.com/common", "tenant"),
         ("DATAVERSE_AUTHORITY", "https://", "https://"),
-        ("DATAVERSE_USERNAME", "CONTOSO\\sync", "DOMAIN\\user"),
+        ("DATAVERSE_USERNAME", "CONTOSO\\sync", "DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain"),
         ("DATAVERSE_USERNAME", "sync", "UPN, user@domain"),
         ("DATAVERSE_USERNAME", "a b@c.com", "UPN, user@domain"),
     ],
