@@ -1,4 +1,4 @@
-"""What instances share, in the real Azurite: rows that several write at once."""
+"""What instances share, in the real Azurite: rows that several write at once, and Marketo's limits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import pytest
 
+from local.instances import settings_with
 from shared.azure.shared_state import State
 from shared.azure.table import Account
 from shared.config.settings import StorageSettings
+from shared.marketo.quota import Budget
 
 
 @pytest.fixture
@@ -85,3 +87,25 @@ async def test_who_believes_to_be_alone_is_put_right(state: State, other: State)
     assert await state.change("kind", "name", plus_one, alone=True) == {"count": 3}
     await other.remove("kind", "name")
     assert await state.change("kind", "name", plus_one, alone=True) == {"count": 1}
+
+
+async def test_a_block_of_calls_costs_one_request(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = settings_with(calls=1000, concurrency=4, daily=50_000, allowed=30_000)
+    budget = Budget(state, limits, instance_id="i0", now=lambda: datetime.now(UTC))
+    requests = 0
+
+    def counted(name: str) -> None:
+        original = getattr(State, name)
+
+        async def count(*given: Any) -> Any:
+            nonlocal requests
+            requests += 1
+            return await original(*given)
+
+        monkeypatch.setattr(State, name, count)
+
+    counted("_read")
+    counted("_write")
+    for _ in range(104):  # blocks of 2, 4, 8 and nine of 10
+        assert await budget.take(1) == 0
+    assert requests == 1 + 3 + 9

@@ -47,8 +47,8 @@ async def test_a_backlog_comes_once(tmp_path: Path, bus: Bus, apps: list[App], k
     await bus.send(queue, *numbered(250, session))
     app = await start(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None)))
     await until(lambda: len(app.bodies()) >= 250)
-    # How full the later batches are depends on what has come over by then.
-    assert max(len(call["messages"]) for call in app.calls()) == 100
+    # How full a batch is depends on what has come over by then.
+    assert max(len(call["messages"]) for call in app.calls()) <= 100
     assert app.bodies() == [str(number) for number in range(250)]
     await bus.until_empty(queue)
     assert await app.stats() == {"invocations": len(app.calls()), "failures": 0, "messages": 250}

@@ -73,7 +73,8 @@ async def test_who_waits_for_the_first_call_finds_the_person(marketo: Marketo) -
     assert len(await records(marketo)) == 1
 
 
-async def test_a_client_that_gives_up_does_not_end_the_call(marketo: Marketo) -> None:
+async def test_a_client_that_gives_up_does_not_end_the_call_which_keeps_its_place(marketo: Marketo) -> None:
+    await marketo.control.post("/limits", json={"concurrency": 1})
     await marketo.fault("hold", gate="call", path=LEADS)
     impatient = asyncio.ensure_future(marketo.rest.post(LEADS, json={**BY_PERSON, "input": PERSON}))
     await held(marketo)
@@ -81,6 +82,7 @@ async def test_a_client_that_gives_up_does_not_end_the_call(marketo: Marketo) ->
     with pytest.raises(asyncio.CancelledError):
         await impatient
     assert (len(await records(marketo)), await executing(marketo)) == (0, 1)
+    assert (await marketo.get("leads/describe"))["errors"][0]["code"] == "615"
     await let_go(marketo)
     assert len(await records(marketo)) == 1
 

@@ -99,3 +99,10 @@ async def test_only_dataverses_own_word_says_that_a_row_does_not_exist() -> None
     gone, hidden = refused_with(404, "0x80040217"), refused_with(403, "0x80048306")
     world = World(answers_of(b"200 OK\r\n\r\n{}", gone, gateway, wrong_address, hidden))
     assert await world.client.statuses(TABLES["contact"][1], list("abcde")) == [200, 404, 0, 0, 403]
+
+
+async def test_a_hundred_rows_are_asked_for_in_one_request() -> None:
+    gone, hidden = refused_with(404, "0x80040217"), refused_with(403, "0x80048306")
+    world = World(answers_of(*[gone] * 100), answers_of(hidden))
+    ids = [str(number) for number in range(101)]
+    assert await world.client.statuses(TABLES["contact"][1], ids) == [*[404] * 100, 403]

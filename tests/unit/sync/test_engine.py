@@ -61,6 +61,11 @@ async def test_a_row_that_the_security_role_hides_is_told_at_once(world: World) 
     assert "Read on the table contact" in hidden.message
 
 
+async def test_more_rows_that_are_not_there_than_one_request_asks_for(world: World) -> None:
+    missing = [Record("contact", guid(n), NOON, absent=2) for n in range(1000, 1101)]
+    assert await world.sync("person", *missing) == [Skipped("RowGone")] * 101
+
+
 async def test_a_delete_is_recorded_and_costs_marketo_no_request(world: World) -> None:
     assert await world.sync("person", Record("contact", guid(10), NOON, "delete")) == [Skipped("Deleted")]
     assert world.marketo.finds == world.marketo.upserts == []
