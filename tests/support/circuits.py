@@ -57,11 +57,11 @@ class Storage:
 class World:
     """A vendor that is away or not, and instances of the app that call it."""
 
-    def __init__(self, instances: int = 1, *, shared: bool = True) -> None:
+    def __init__(self, instances: int = 1) -> None:
         self.clock = WallClock()
         self.storage = Storage()
         self.error: VendorError | None = gateway()
-        state: Any = self.storage if shared else None
+        state: Any = self.storage
         self.instances = [Circuits(state, seconds=MINUTE, now=self.clock) for _ in range(instances)]
         self.calls: list[tuple[datetime, int]] = []
 
