@@ -32,21 +32,21 @@ async def test_what_waits_while_no_host_runs(stopped: System) -> None:
     system, rows = stopped, Rows()
     lead = rows.lead()
     await system.seed(rows)
-    await is_counted_where_nobody_can_look(system, lead)
+    await show_what_cannot_be_looked_at(system, lead)
     others = [lead, rows.lead()]
     last = rows.lead()
     await system.seed(rows)
     await post_records(system, others[1])
     await post_records(system, last)
-    await is_looked_for_up_to_a_number_of_messages(system, last)
+    await show_with_a_limit_of_messages(system, last)
     unread, hidden = rows.lead(), rows.lead()
     await system.save(rows, unread)
-    await nobody_has_taken_it(system, unread, hidden)
+    await show_a_notification_that_nobody_has_taken(system, unread, hidden)
     await system.stack.start_functions()
     await system.synced(*others, last, unread)
 
 
-async def is_counted_where_nobody_can_look(system: System, lead: Made) -> None:
+async def show_what_cannot_be_looked_at(system: System, lead: Made) -> None:
     async with held_session(system):
         empty = await show(system, lead.id)
         await post_records(system, lead)
@@ -65,7 +65,7 @@ async def is_counted_where_nobody_can_look(system: System, lead: Made) -> None:
     assert disabled.data["verdict"]["remedy"] == "msisync resume person"
 
 
-async def is_looked_for_up_to_a_number_of_messages(system: System, last: Made) -> None:
+async def show_with_a_limit_of_messages(system: System, last: Made) -> None:
     short, whole = await show(system, last.id, "--max-messages", "1"), await show(system, last.id)
     assert (short.code, short.data["looked_at"]["persons"]) == ("Queued", 1)
     assert "may be among the 3 messages of persons" in short.sentence
@@ -73,7 +73,7 @@ async def is_looked_for_up_to_a_number_of_messages(system: System, last: Made) -
     assert any(each["queue"] == "persons" and "--max-messages" in each["why"] for each in short.data["not_looked_at"])
 
 
-async def nobody_has_taken_it(system: System, unread: Made, hidden: Made) -> None:
+async def show_a_notification_that_nobody_has_taken(system: System, unread: Made, hidden: Made) -> None:
     first, second = await show(system, unread.id), await show(system, hidden.id)
     assert (first.exit, first.code) == (1, "NotSentYet")
     (waiting,) = first.person["subject"]["waiting"]

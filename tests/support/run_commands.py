@@ -25,7 +25,11 @@ USAGE = Usage(0, 30_000, elapsed=0.5, closed=None, everybody=None, measured_at=N
 async def run_with_rows(
     runs: Runs, *states: str, table: str = "contact", message: str = "", expected: int | None = None, by: str = ""
 ) -> Run:
-    """A run of rows, one in each of these states. `message`: why those have failed that have."""
+    """A run of rows, one in each of these states.
+
+    `message`: why those have failed that have. `expected`: how many rows a plan counted; None: there was no plan.
+    `by`: who started the run.
+    """
     run = new_run(RunKind.INITIAL_SYNC, Scope((table,)), datetime.now(UTC), unique=table[::-1], started_by=by)
     await runs.create(run)
     stored = await runs.read(run.id)

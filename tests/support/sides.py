@@ -19,7 +19,10 @@ LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
 
 class Sides:
-    """`environment`: the operator's settings."""
+    """Both simulators, to be looked into and changed, and an operator who types commands at them.
+
+    `environment`: the operator's settings.
+    """
 
     def __init__(self, stack: Stack, http: httpx.AsyncClient) -> None:
         self._stack, self._http = stack, http

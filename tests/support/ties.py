@@ -232,6 +232,7 @@ class World(Vendors):
         self.messages = routed.records.get(OPPORTUNITY_ROLE.name, [])
 
     def ten_minutes_are_full(self) -> None:
+        """The time for which changes are collected is over: what `put_off` has put off is waiting again."""
         self.messages, self.later = [*self.messages, *self.later], []
 
     async def work(self, *, crash_after: int = -1, engine: Any = None, **parts: Any) -> list[Outcome]:

@@ -8,7 +8,10 @@ from local.virtual import Time
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Let a test run in the time that it gets as its argument `time`. It must not do real input or output."""
+    """Let a test run in virtual time: that of the fixture `time`, which the test's folder must have.
+
+    The test gets it as its argument `time`. It must not do real input or output.
+    """
 
     @wraps(test)
     def run(time: Time, **fixtures: Any) -> None:
