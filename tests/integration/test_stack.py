@@ -302,7 +302,7 @@ async def end(up: Child, state: Path, number: signal.Signals) -> None:
     """Send the signal, and wait until `up` and all that it has started is gone."""
     parts = json.loads((state / "control.json").read_text())["parts"]
     pids = with_descendants([part["pid"] for part in parts.values()])
-    assert len(pids) >= len(parts) == 6
+    assert len(pids) >= len(parts) >= 6
     assert up.pid is not None
     os.kill(up.pid, number)
     await until_dead(up.pid, *pids)
