@@ -1,9 +1,17 @@
 """Children that come before their parents: for every relation, and for all of them at once. The timer never runs."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from local.harness import Made, Rows, System
+from local.harness import Made, Rows, System, eventually
 from local.harness.system import body_of
+from shared.azure.history_tables import HistoryTables
+from shared.azure.table import Account
+from shared.config.settings import StorageSettings
+from shared.sync.history import What
+from shared.sync.history_log import read
 
 #: How often a parent is sent for its children: whoever finds it missing in the moment in which it comes asks once more.
 ONCE = (1, 2)
@@ -85,7 +93,24 @@ async def test_a_child_brings_its_parent(system: System, rows: Rows) -> None:
     for table, count in COMING.items():
         sent = await system.received(table) - sent_before[table]
         assert count <= sent <= max(ONCE) * count, table
+    parents = [getattr(kin[relation], parent) for relation, (_, parent, _) in RELATIONS.items()]
+    # The history of a row is written a moment after it was sent.
+    times = await eventually(
+        lambda: times_sent(system, parents), lambda found: len(found) == len(parents), what="a history of each parent"
+    )
+    assert max(times.values()) <= max(ONCE), times
     assert not await system.broker.dead_letters()
+
+
+async def times_sent(system: System, rows: Sequence[Made]) -> Counter[str]:
+    """How often each of these rows was stored in Marketo, by its id, as the history says."""
+    connection = system.endpoints["storage"]["connection_string"]
+    account = Account(StorageSettings.model_validate({"AzureWebJobsStorage": connection}))
+    try:
+        past = await read(HistoryTables(account), [made.id for made in rows], days=1, now=datetime.now(UTC))
+    finally:
+        await account.close()
+    return Counter(event.id for event in past.events if event.what in {What.CREATED, What.UPDATED})
 
 
 async def test_a_role_alone_brings_the_whole_family(system: System, rows: Rows) -> None:
