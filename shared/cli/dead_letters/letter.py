@@ -9,7 +9,7 @@ from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation
-from ...model.entities import TABLES
+from ...model.entities import OPPORTUNITY_ROLE, TABLES
 from ...model.errors import MessageError, NotificationError
 from ...model.record import decode, timestamp
 from ..invocation import quoted
@@ -31,7 +31,8 @@ class Facts:
     It lies in `place` with the sequence number `number`, and came there at `since`. `code`, `reason` and `system` say
     why; `source_queue` is where it came from. `entity` is empty when nobody knows it; `ids` are the rows that it names,
     those of a broker's dead letter may be many. `replays` is how often it was replayed. `is_write_back`: it is about
-    Sales Insight's fields on their way back to Dynamics.
+    Sales Insight's fields on their way back to Dynamics. `compares`: the roles of an opportunity are, or may be, to be
+    compared, so that old ones are deleted.
     """
 
     place: Place
@@ -45,6 +46,7 @@ class Facts:
     ids: Rows
     replays: int
     is_write_back: bool
+    compares: bool
 
     @property
     def address(self) -> str:
@@ -120,10 +122,19 @@ def read(place: Place, message: Message, queues: QueueSettings) -> DeadLetter:
         ids,
         max(why.replays, replays),
         is_write_back=message.properties.get("write_back") is True,
+        compares=entity == OPPORTUNITY_ROLE.name and _compares(message.body),
         message=message,
         first_seen=why.first_seen or message.enqueued,
         attempts=why.attempts,
     )
+
+
+def _compares(body: bytes) -> bool:
+    """Whether any of these records of roles has an opportunity compared. A body that nobody understands may have."""
+    try:
+        return not all(record.additive for record in decode(body, OPPORTUNITY_ROLE.name))
+    except MessageError:
+        return True
 
 
 def _body(message: Message, entity: str) -> tuple[str, Rows, int]:

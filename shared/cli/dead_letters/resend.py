@@ -36,7 +36,8 @@ def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing 
     """The message to send, or why nobody would understand it.
 
     A notification goes back to the queue of changes, records to the queue of their entity. Application properties are
-    kept, except the broker's own. Records begin anew: no tries so far, no parent waited for.
+    kept, except the broker's own. Records begin anew: no tries so far, no parent waited for; and each role is sent and
+    has its opportunity compared, because its change may have been two messages whose dead letters look alike.
     """
     entity = _entity(letter, queues)
     understood = _understood(letter, entity)
@@ -45,7 +46,10 @@ def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing 
     message, replays = letter.message, letter.replays + 1
     queue, body = queues.changes, message.body
     if entity:
-        anew: dict[str, Any] = {"attempt": 0, "parked_since": None, "released": False, "collected": False}
+        anew: dict[str, Any] = {
+            "attempt": 0, "parked_since": None, "released": False, "collected": False, "additive": False,
+            "compared_only": False,
+        }  # fmt: skip
         records = [
             replace(record, **anew, replays=replays, confirmed=record.confirmed or stamp.confirms)
             for record in understood

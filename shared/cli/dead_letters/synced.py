@@ -33,8 +33,11 @@ L = TypeVar("L", bound=Facts)
 def synced_since(letter: Facts, events: Iterable[Event]) -> datetime | None:
     """When the last of its rows was synced after it became a dead letter; None where one was not, as far as is known.
 
-    What was synced partly, without fields that Marketo refuses, is synced.
+    What was synced partly, without fields that Marketo refuses, is synced. Of what has roles compared nothing is said:
+    the history knows that a role was sent, but not that the old ones were deleted.
     """
+    if letter.compares:
+        return None
     wanted = _WRITTEN_BACK if letter.is_write_back else _SYNCED
     last: dict[str, datetime] = {}
     for event in events:

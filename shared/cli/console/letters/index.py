@@ -129,5 +129,6 @@ def note_of(letter: DeadLetter, queues: QueueSettings, common: dict[Any, Any]) -
         tuple((once(table), id_) for table, text in letter.ids if (id_ := as_guid(text))),
         letter.replays,
         is_write_back=letter.is_write_back,
+        compares=letter.compares,
         refusal=once(refusal(letter, queues)),
     )

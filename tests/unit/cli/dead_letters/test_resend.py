@@ -68,6 +68,14 @@ def test_a_record_begins_anew_and_keeps_what_it_is() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("half", [{"additive": True}, {"compared_only": True}])
+def test_of_a_change_that_is_two_dead_letters_each_does_the_whole(half: dict[str, Any]) -> None:
+    """One sends the role and one compares. They look alike, so an operator may discard one as a duplicate."""
+    record = Record("connection", ID, SEEN, **half)
+    found = sent(letter(Place("roles", dead=True), encode("opportunity_role", [record])))
+    assert decode(found.body, "opportunity_role") == [Record("connection", ID, SEEN, replays=1)]
+
+
 def test_a_notification_goes_back_as_it_came() -> None:
     found = sent(letter(OURS, NOTIFICATION, {"source_queue": "changes", "first_seen": "2026-03-01T00:00:00.000Z"}))
     assert (found.queue, found.session, found.body) == ("changes", None, NOTIFICATION)

@@ -51,10 +51,26 @@ def test_what_does_not(events: list[Event]) -> None:
     assert synced_since(letter(), events) is None
 
 
+def role_letter(**facts: bool) -> DeadLetter:
+    record = Record("opportunity", guid(1), NOON, **facts)  # type: ignore[arg-type]
+    return letter(entity="opportunity_role", body=encode("opportunity_role", [record]))
+
+
 def test_the_roles_of_an_opportunity_are_another_entity() -> None:
-    roles = letter(entity="opportunity_role")
+    roles = role_letter(additive=True)
     assert synced_since(roles, [event(What.UPDATED, table="opportunity")]) is None
     assert synced_since(roles, [event(What.UPDATED, table="opportunity", entity="opportunity_role")]) == LATER
+
+
+@pytest.mark.parametrize("facts", [{}, {"compared_only": True}])
+def test_that_a_role_was_sent_does_not_say_that_an_old_one_is_gone(facts: dict[str, bool]) -> None:
+    sent = event(What.UPDATED, table="opportunity", entity="opportunity_role")
+    assert synced_since(role_letter(**facts), [sent]) is None
+
+
+def test_a_role_whose_body_nobody_understands_may_have_left_an_old_one() -> None:
+    sent = event(What.UPDATED, table="opportunity", entity="opportunity_role")
+    assert synced_since(letter(entity="opportunity_role", body=b"{"), [sent]) is None
 
 
 def test_a_write_back_is_settled_by_a_write_back() -> None:
