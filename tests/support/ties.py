@@ -12,7 +12,7 @@ from shared.marketo.answers import Result
 from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import OPPORTUNITY_ROLE, TABLES, Entity, Table
-from shared.model.errors import DataverseError
+from shared.model.errors import DataverseError, MarketoError
 from shared.model.outcome import Later, Outcome, Retry
 from shared.model.record import Record
 from shared.sync.marketo_cache import Known
@@ -51,7 +51,10 @@ class Tie:
 
 
 class World(Vendors):
-    """Both systems in memory, and the messages that tell the app what happened, each until it is settled."""
+    """Both systems in memory, and the messages that tell the app what happened, each until it is settled.
+
+    `narrow`, `secured`: Dynamics hides rows, or a column. `away`: it does not answer. `refuses`: Marketo takes no role.
+    """
 
     def __init__(self) -> None:
         self.ties: dict[str, Tie] = {}
@@ -66,7 +69,7 @@ class World(Vendors):
         self.dies_after = -1
         self.deleted = 0
         self.calls: list[str] = []
-        self.narrow = self.secured = self.away = False
+        self.narrow = self.secured = self.away = self.refuses = False
         self.now = 0.0
 
     # -- Dynamics -----------------------------------------------------------------------------------------------------
@@ -191,6 +194,8 @@ class World(Vendors):
         if write is Write.DELETE:
             return self._delete(bodies)
         self._called("upsert")
+        if self.refuses:
+            raise MarketoError("608", "temporarily unavailable", kind=Kind.TRANSIENT)
         sent = [json.loads(body) for body in bodies]
         triples = [(row["externalOpportunityId"], row["leadId"], row["role"]) for row in sent]
         assert entity is OPPORTUNITY_ROLE

@@ -179,6 +179,25 @@ async def test_a_comparison_that_was_put_off_does_not_send_the_role_again(world:
     assert "upsert" not in world.calls
 
 
+async def test_a_comparison_does_not_wait_for_a_role_that_is_tried_again(world: World) -> None:
+    first, second = list(world.ties)
+    world.disconnect(second)
+    await world.work()
+    world.names[guid(902)] = "Decision Maker"
+    world.change(first, role=guid(902))
+    world.put_off()
+    world.refuses = True
+    assert {type(outcome) for outcome in await world.work()} == {Retry}
+    waiting, world.messages = world.messages, []
+    world.ten_minutes_are_full()
+    assert await world.work() == [COMPARED_ONLY, COMPARED_ONLY]
+    assert not world.stored, "the old role is gone"
+    world.refuses, world.messages = False, waiting
+    await world.work()
+    assert world.stored == world.wanted()
+    assert not world.messages
+
+
 @pytest.mark.parametrize("trouble", ["narrow", "secured"])
 async def test_where_a_role_or_a_profile_hides_something_nothing_is_deleted(
     world: World, trouble: str, caplog: pytest.LogCaptureFixture
