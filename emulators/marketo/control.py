@@ -164,8 +164,14 @@ class Control:
         return web.json_response(list(self._instance.tables[request.match_info["object"]]))
 
     async def _find_records(self, request: web.Request) -> web.Response:
-        ((field, values),) = (await request.json()).items()
-        return web.json_response(self._instance.tables[request.match_info["object"]].find_any((field,), values))
+        name, query = request.match_info["object"], await request.json()
+        if not isinstance(query, dict) or len(query) != 1 or not all(isinstance(v, list) for v in query.values()):
+            raise ValueError("a query is {one searchable field: [values]}")
+        ((wanted, values),) = query.items()
+        field = self._instance.schemas[name].find(wanted)
+        if field is None or not field.searchable:
+            raise ValueError(f"{wanted} is not searchable in {name}")
+        return web.json_response(self._instance.tables[name].find_any((field.name,), values))
 
     async def _patch(self, request: web.Request) -> web.Response:
         name = request.match_info["object"]

@@ -21,6 +21,23 @@ async def test_the_control_api_gives_records_by_their_values(marketo: Marketo) -
     assert [record["email"] for record in by_id.json()] == ["b@x.example"]
 
 
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ({}, "one searchable field"),
+        ({"id": [1], "email": ["a@x.example"]}, "one searchable field"),
+        (["email"], "one searchable field"),
+        ({"email": "a@x.example"}, "one searchable field"),
+        ({"city": ["Ulm"]}, "city is not searchable"),
+        ({"noSuchField": [1]}, "noSuchField is not searchable"),
+    ],
+)
+async def test_the_control_api_says_what_it_cannot_look_up(marketo: Marketo, query: Any, reason: str) -> None:
+    answer = await marketo.control.post("/records/leads", json=query)
+    assert answer.status_code == 400
+    assert reason in answer.json()["error"]
+
+
 async def test_default_fields_of_each_object(marketo: Marketo) -> None:
     (lead_id,) = await seed(marketo, "leads", {"email": "a@x.example", "city": "Ulm"})
     (answer,) = (await marketo.get("leads", filterType="email", filterValues="a@x.example"))["result"]
