@@ -58,10 +58,10 @@ class Record:
     `absent`: how often its row was looked for and not there; of a deletion: and still there. `confirmed`: an operator
     has released its deletion from the brake (shared/sync/delete_brake.py). `additive`: nothing that it changes can have
     left an old opportunity role behind in Marketo, because its row is new, or no column of the role was written.
-    `compared_only`: another message has the role that it gives sent; only the roles of its opportunity are compared.
-    `run`: the page of a run that is to hear what becomes of it (shared/sync/runs/page.py); of what only follows from a
-    run's record, the run, whose calls these are. `fields`: only these of Marketo's fields are sent, and only to a
-    record that is there; none: all.
+    `compared_only`: the role itself travels in another message; this one only has the roles of its opportunity
+    compared. `run`: the page of a run that is to hear what becomes of it (shared/sync/runs/page.py); of what only
+    follows from a run's record, the run, whose calls these are. `fields`: only these of Marketo's fields are sent, and
+    only to a record that is there; none: all.
     """
 
     table: _Name

@@ -33,10 +33,11 @@ BURST_CYCLES = 2
 DAY_SECONDS = 86_400.0
 #: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected.
 DEAD_ZONE = 0.002
-#: With the first such part beyond that, a window is as wide as the pace takes for one call; with eight, twice as wide;
-#: with 27, three times. So a few calls too many soon collect changes, but a costly hour, such as the first one after a
-#: start, widens the windows of the next hours little. A steady stream ends its day ahead of the pace by as many as
-#: its windows need: were these parts larger, that would exceed a fifth of the day.
+#: So many calls beyond the dead zone, as a part of the day's calls, make a window as wide as the pace takes for one
+#: call. The width grows with the cube root: eight times as many calls make it twice as wide. So a few calls too many
+#: soon collect changes, but a costly hour, such as the first one after a start, widens the windows of the next hours
+#: little. A steady stream ends its day ahead of the pace by as many calls as its windows need: if this part were
+#: larger, that would exceed a fifth of the day.
 STEP = 0.00042
 #: How often the use is looked at.
 LOOK_SECONDS = 5.0
@@ -125,14 +126,15 @@ class Windows:
     def unhurried(self, entity: str) -> datetime | None:
         """When work is due that may wait longer than the entity's changes, while these are collected, and follows them.
 
-        None: as changes are.
+        Opens the entity's window if there is none. None: as changes are.
         """
         end = self.trickle.end(entity) if self.trickle else None
         return self.together(UNHURRIED_SECONDS, end) if end else None
 
     def together(self, seconds: float, after: datetime | None = None) -> datetime | None:
-        """The next multiple of so many seconds, `after` now or a later moment, for all instances; None in a burst,
-        whose cycles collect the work.
+        """The next multiple of so many seconds after now, or after `after`: the same moment for all instances.
+
+        None in a burst, whose cycles collect the work.
         """
         multiple = math.floor((after or self.now()).timestamp() / seconds) + 1
         return None if self.is_burst else datetime.fromtimestamp(multiple * seconds, UTC)
